@@ -1,0 +1,15 @@
+//! Rules that the component, the sidecar and the server must agree on.
+//!
+//! The component hashes the passwords of the admin API, the sidecar the default
+//! user's; both, and the server, read the same durations and check the same
+//! secrets. Each rule stands here once. No I/O.
+
+pub mod go_duration;
+pub mod password;
+pub mod public_id;
+pub mod text;
+
+/// The shortest `JWT_SECRET` that is accepted, in bytes.
+///
+/// RFC 7518, section 3.2: a key for HS256 has at least the size of its hash.
+pub const JWT_SECRET_MIN_BYTES: usize = 32;

@@ -1,0 +1,45 @@
+//! Public ids: the short names of users in paths, subjects and tokens.
+
+/// Characters of a public id. None of them means anything in a URL path or in
+/// a NATS subject.
+pub const ALPHABET: [char; 62] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I',
+    'J', 'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b',
+    'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u',
+    'v', 'w', 'x', 'y', 'z',
+];
+
+/// Length of a user's public id.
+pub const LENGTH: usize = 6;
+
+/// A new random public id. The caller handles the rare one that is taken.
+#[must_use]
+pub fn generate() -> String {
+    nanoid::nanoid!(LENGTH, &ALPHABET)
+}
+
+/// Whether `text` has the form of a user's public id.
+#[must_use]
+pub fn is_valid(text: &str) -> bool {
+    text.len() == LENGTH && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_ids_are_valid() {
+        for _ in 0..1_000 {
+            let id = generate();
+            assert!(is_valid(&id), "{id}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_not() {
+        for text in ["", "abcde", "abcdefg", "abc.ef", "abc*ef", "abc/ef", "äbcde", "abcd\0f"] {
+            assert!(!is_valid(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Whether the service lives, and whether it can work.
+
+pub(crate) mod healthz;
+pub(crate) mod readyz;

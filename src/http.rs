@@ -1,0 +1,269 @@
+//! Requests and responses as the verbs see them, and the way there from Spin's.
+
+use serde::Serialize;
+use spin_sdk::http::{IncomingRequest, Method as SpinMethod, Response as SpinResponse};
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::router;
+
+/// Largest body that is read, in bytes.
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Longest `X-Request-Id` that is taken over from the client, in characters.
+const MAX_REQUEST_ID_CHARS: usize = 128;
+
+/// A request, read whole.
+pub(crate) struct Request {
+    /// The method, in capitals.
+    pub(crate) method: String,
+    /// The path as it was sent: nothing decoded, nothing normalised.
+    pub(crate) path: String,
+    /// The query, without its `?`; empty when there is none.
+    pub(crate) query: String,
+    /// The headers in their order, names in lower case.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// Every value of a header, in order. Bytes: a header is not always text.
+    pub(crate) fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// The value of a header that occurs once and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.header_values(name);
+        match (values.next(), values.next()) {
+            (Some(value), None) => std::str::from_utf8(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// The client's address, without its port. Spin puts `spin-client-addr`
+    /// behind whatever a client may have sent under that name, so the last one
+    /// is Spin's.
+    pub(crate) fn client_address(&self) -> Option<String> {
+        let value = self.header_values("spin-client-addr").last()?;
+        let address: std::net::SocketAddr = std::str::from_utf8(value).ok()?.parse().ok()?;
+        Some(address.ip().to_canonical().to_string())
+    }
+}
+
+/// A response.
+pub(crate) struct Response {
+    /// The status code.
+    pub(crate) status: u16,
+    /// Headers beside those that every response has.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// What it says.
+    pub(crate) body: Body,
+}
+
+/// The body of a response.
+pub(crate) enum Body {
+    /// None at all.
+    Empty,
+    /// Some bytes of this media type.
+    Bytes(&'static str, Vec<u8>),
+}
+
+impl Body {
+    /// A value as JSON, under the given media type.
+    pub(crate) fn json(media_type: &'static str, value: &impl Serialize) -> Self {
+        // Strings, numbers, lists and maps with text keys: nothing that fails.
+        Self::Bytes(media_type, serde_json::to_vec(value).unwrap_or_default())
+    }
+}
+
+impl Response {
+    /// 200 with a JSON body.
+    pub(crate) fn ok(value: &impl Serialize) -> Self {
+        Self { status: 200, headers: Vec::new(), body: Body::json("application/json", value) }
+    }
+
+    /// 201 with a JSON body and the path of what was created.
+    pub(crate) fn created(location: String, value: &impl Serialize) -> Self {
+        Self {
+            status: 201,
+            headers: vec![("location", location)],
+            body: Body::json("application/json", value),
+        }
+    }
+
+    /// 204.
+    pub(crate) fn no_content() -> Self {
+        Self { status: 204, headers: Vec::new(), body: Body::Empty }
+    }
+
+    /// Adds a header.
+    pub(crate) fn header(&mut self, name: &'static str, value: impl Into<String>) {
+        self.headers.push((name, value.into()));
+    }
+}
+
+/// Serves one request of Spin's: reads it, has it answered, and adds what every
+/// response has. The one place where an error is logged.
+pub(crate) async fn serve(incoming: IncomingRequest) -> SpinResponse {
+    let (request, body) = read(incoming).await;
+    let request_id = request_id(&request);
+    let answer = match body {
+        Ok(()) => router::answer(&request).await,
+        Err(error) => Err(error),
+    };
+    let response = answer.unwrap_or_else(|error| {
+        if let Some(cause) = error.cause() {
+            log_error(&request_id, &error, cause);
+        }
+        Response::from(&error)
+    });
+    into_spin(response, request_id)
+}
+
+/// Reads the request. Its head is there even when its body is refused, so that
+/// the refusal can carry the request's id.
+async fn read(incoming: IncomingRequest) -> (Request, Result<(), Error>) {
+    let method = match incoming.method() {
+        SpinMethod::Get => "GET".to_owned(),
+        SpinMethod::Head => "HEAD".to_owned(),
+        SpinMethod::Post => "POST".to_owned(),
+        SpinMethod::Put => "PUT".to_owned(),
+        SpinMethod::Delete => "DELETE".to_owned(),
+        SpinMethod::Connect => "CONNECT".to_owned(),
+        SpinMethod::Options => "OPTIONS".to_owned(),
+        SpinMethod::Trace => "TRACE".to_owned(),
+        SpinMethod::Patch => "PATCH".to_owned(),
+        SpinMethod::Other(other) => other,
+    };
+    let target = incoming.path_with_query().unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let mut request = Request {
+        method,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: incoming
+            .headers()
+            .entries()
+            .into_iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .collect(),
+        body: Vec::new(),
+    };
+    let body = read_body(incoming, &mut request).await;
+    (request, body)
+}
+
+async fn read_body(incoming: IncomingRequest, request: &mut Request) -> Result<(), Error> {
+    use futures::StreamExt;
+
+    let announced = request.header("content-length").and_then(|value| value.parse().ok());
+    if announced.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
+        return Err(Error::BodyTooLarge);
+    }
+    let mut chunks = std::pin::pin!(incoming.into_body_stream());
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Error::BodyUnreadable)?;
+        if request.body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(Error::BodyTooLarge);
+        }
+        request.body.extend_from_slice(&chunk);
+    }
+    Ok(())
+}
+
+/// The client's own id, if it is one that can stand in a header and a log line.
+fn request_id(request: &Request) -> String {
+    request
+        .header("x-request-id")
+        .filter(|id| {
+            (1..=MAX_REQUEST_ID_CHARS).contains(&id.len())
+                && id.bytes().all(|byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+                })
+        })
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+fn into_spin(response: Response, request_id: String) -> SpinResponse {
+    let mut builder = SpinResponse::builder();
+    builder
+        .status(response.status)
+        .header("x-request-id", request_id)
+        .header("cache-control", "no-store")
+        .header("x-content-type-options", "nosniff");
+    for (name, value) in response.headers {
+        builder.header(name, value);
+    }
+    match response.body {
+        Body::Empty => {}
+        Body::Bytes(media_type, bytes) => {
+            builder.header("content-type", media_type);
+            builder.body(bytes);
+        }
+    }
+    builder.build()
+}
+
+/// One line of JSON on standard error, which Spin and `auth-server` collect.
+fn log_error(request_id: &str, error: &Error, cause: &str) {
+    let (status, code, _) = error.problem_type();
+    let line = serde_json::json!({
+        "level": "ERROR",
+        "message": "request failed",
+        "request_id": request_id,
+        "status": status,
+        "code": code,
+        "cause": cause,
+    });
+    eprintln!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_headers(headers: &[(&str, &[u8])]) -> Request {
+        Request {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            query: String::new(),
+            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect(),
+            body: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_clean_request_id_is_kept() {
+        let request = with_headers(&[("x-request-id", b"web-42_a.b")]);
+        assert_eq!(request_id(&request), "web-42_a.b");
+    }
+
+    #[test]
+    fn any_other_request_id_is_replaced() {
+        for headers in [
+            &[][..],
+            &[("x-request-id", b"".as_slice())],
+            &[("x-request-id", b"a b")],
+            &[("x-request-id", b"a\"b")],
+            &[("x-request-id", b"\xff")],
+            &[("x-request-id", b"a"), ("x-request-id", b"b")],
+            &[("x-request-id", [b'a'; 129].as_slice())],
+        ] {
+            let id = request_id(&with_headers(headers));
+            assert!(id.parse::<Uuid>().is_ok(), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_last_client_address_counts() {
+        let request = with_headers(&[
+            ("spin-client-addr", b"6.6.6.6:1"),
+            ("spin-client-addr", b"[::ffff:192.0.2.7]:4711"),
+        ]);
+        assert_eq!(request.client_address().as_deref(), Some("192.0.2.7"));
+        assert_eq!(with_headers(&[("spin-client-addr", b"x")]).client_address(), None);
+        assert_eq!(with_headers(&[]).client_address(), None);
+    }
+}

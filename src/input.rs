@@ -1,0 +1,179 @@
+//! Reading what clients send: JSON bodies and query strings.
+
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::http::Request;
+
+/// Reads the body as a JSON object of type `T`.
+///
+/// # Errors
+///
+/// [`Error::UnsupportedMediaType`], [`Error::InvalidJson`], or
+/// [`Error::InvalidField`] naming the member that is missing, unknown or of the
+/// wrong type.
+pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, Error> {
+    if !request.header("content-type").is_some_and(is_json) {
+        return Err(Error::UnsupportedMediaType);
+    }
+    // serde would take an array as the fields of a struct in their order.
+    let first = request.body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|byte| *byte != b'{') {
+        return Err(Error::InvalidJson("is not a JSON object".to_owned()));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(&request.body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        explain(&path, error.inner())
+    })?;
+    deserializer.end().map_err(|error| explain(".", &error))?;
+    Ok(value)
+}
+
+/// `application/json`, with or without parameters (RFC 9110, section 8.3).
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
+}
+
+/// serde's messages quote the offending value, which may be a password: only
+/// the part that says what was expected is passed on.
+fn explain(path: &str, error: &serde_json::Error) -> Error {
+    let message = error.to_string();
+    if !error.is_data() {
+        return Error::InvalidJson(format!(
+            "is not valid JSON (line {}, column {})",
+            error.line(),
+            error.column()
+        ));
+    }
+    let quoted = |prefix: &str| {
+        let name = message.strip_prefix(prefix)?.split('`').next()?;
+        Some(name.to_owned())
+    };
+    if let Some(field) = quoted("missing field `") {
+        return Error::field(&field, "is missing");
+    }
+    if let Some(field) = quoted("duplicate field `") {
+        return Error::field(&field, "is given twice");
+    }
+    if let Some(field) = quoted("unknown field `") {
+        let field: String = field.chars().take(64).collect();
+        return Error::field(&field, "is not a field of this request");
+    }
+    let expected = message
+        .rsplit_once("expected ")
+        .map_or("something else", |(_, rest)| rest.split(" at line").next().unwrap_or(rest));
+    Error::field(path, format!("must be {expected}"))
+}
+
+/// The parameters of a query string, decoded (WHATWG URL, section 5.1).
+///
+/// # Errors
+///
+/// [`Error::InvalidField`] when a parameter that is asked for occurs twice or
+/// holds a control character.
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Parses the query of a request.
+    pub(crate) fn of(request: &Request) -> Self {
+        Self(form_urlencoded::parse(request.query.as_bytes()).into_owned().collect())
+    }
+
+    /// The value of a parameter, if it is there.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, Error> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(Error::field(name, "is given twice"));
+        }
+        if value.is_some_and(|value| value.chars().any(char::is_control)) {
+            return Err(Error::field(name, "must not contain control characters"));
+        }
+        Ok(value.map(String::as_str))
+    }
+}
+
+/// Turns a member that may be absent, null or a value into
+/// `None`, `Some(None)` or `Some(Some(value))`: JSON Merge Patch (RFC 7396)
+/// tells the three apart, and an `Option` alone does not.
+pub(crate) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: serde::Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// A member that may be absent but not null.
+pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: serde::Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Login {
+        #[expect(dead_code, reason = "only its errors are looked at")]
+        username: String,
+        #[expect(dead_code, reason = "only its errors are looked at")]
+        password: String,
+    }
+
+    fn error_of(content_type: &str, body: &str) -> Error {
+        let request = Request {
+            method: "POST".to_owned(),
+            path: "/login".to_owned(),
+            query: String::new(),
+            headers: vec![("content-type".to_owned(), content_type.as_bytes().to_vec())],
+            body: body.as_bytes().to_vec(),
+        };
+        json::<Login>(&request).expect_err("refused")
+    }
+
+    #[track_caller]
+    fn assert_field(body: &str, expected_field: &str, expected_reason: &str) {
+        match error_of("application/json; charset=utf-8", body) {
+            Error::InvalidField { field, reason } => {
+                assert_eq!((field.as_str(), reason.as_str()), (expected_field, expected_reason));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_field_at_fault_is_named_and_its_value_is_not() {
+        assert_field(r#"{"username":"a"}"#, "password", "is missing");
+        assert_field(r#"{"username":"a","password":12345}"#, "password", "must be a string");
+        assert_field(r#"{"username":null,"password":"b"}"#, "username", "must be a string");
+        assert_field(r#"{"username":"a","username":"b"}"#, "username", "is given twice");
+        assert_field(
+            r#"{"username":"a","password":"b","is_admin":true}"#,
+            "is_admin",
+            "is not a field of this request",
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_json_object_is_said_to_be_none() {
+        for body in ["", "{", "[\"a\",\"b\"]", "\"a\"", "{} x", "{\"username\":\"\u{1}\"}"] {
+            assert!(
+                matches!(error_of("application/json", body), Error::InvalidJson(_)),
+                "{body:?}: {:?}",
+                error_of("application/json", body)
+            );
+        }
+        for media_type in ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded"]
+        {
+            assert!(matches!(error_of(media_type, "{}"), Error::UnsupportedMediaType));
+        }
+    }
+}

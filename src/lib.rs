@@ -1,0 +1,31 @@
+//! The HTTP side of edd-cloud-auth: a Spin component for WASI 0.2.
+//!
+//! One instance serves one request. [`router`] finds the verb, the verb runs one
+//! SQL statement (two at most), and the outbox rows are written by that same
+//! statement. ARCHITECTURE.md has the map.
+
+mod account;
+mod authenticate;
+mod config;
+mod context;
+mod db;
+mod error;
+mod health;
+mod http;
+mod input;
+mod page;
+mod router;
+mod session;
+mod token;
+mod user;
+
+/// The entry point that Spin and `auth-server` call for every request. Native
+/// builds, which exist for unit tests, have nothing to export it to.
+#[cfg(target_arch = "wasm32")]
+#[expect(unsafe_code, reason = "what the macro generates for the component's ABI")]
+mod entry {
+    #[spin_sdk::http_component]
+    async fn handle(request: spin_sdk::http::IncomingRequest) -> spin_sdk::http::Response {
+        crate::http::serve(request).await
+    }
+}

@@ -1,0 +1,16 @@
+-- session::logout
+-- $1 session id, text
+with ended as (
+    -- Only a session that could still be used can be logged out of.
+    delete from sessions using users
+    where sessions.id = $1::text and users.id = sessions.user_id
+      and sessions.expires_at > now() and not users.disabled
+    returning sessions.id, users.id as user_id, users.public_id
+), event as (
+    insert into outbox (kind, entity_id, data)
+    select 'SessionInvalidated', id, jsonb_build_object(
+        'session_id', id, 'user_id', user_id, 'public_id', public_id, 'reason', 'logout')
+    from ended
+)
+select jsonb_build_object(
+    'outcome', case when exists (select from ended) then 'ended' else 'not_live' end)

@@ -1,0 +1,66 @@
+//! `POST /admin/users`: a new user.
+//!
+//! 201 with the user and `Location`; 400 `invalid_json`, `invalid_field`; 401;
+//! 403; 409 `username_taken`; 415. Event: UserCreated.
+
+use edd_auth_rules::password::Password;
+use edd_auth_rules::public_id;
+use serde::Deserialize;
+
+use super::{User, check_display_name, check_username};
+use crate::authenticate;
+use crate::context::Context;
+use crate::db::Param;
+use crate::error::Error;
+use crate::http::{Request, Response};
+use crate::input;
+
+const SQL: &str = include_str!("create.sql");
+
+/// Public ids that are tried. With a million users, one is taken with a
+/// probability of 2 in 100,000.
+const MAX_TRIES: usize = 8;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    username: String,
+    password: String,
+    display_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Output {
+    Created { user: User },
+    UsernameTaken,
+    Retry,
+}
+
+pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
+    authenticate::admin(ctx, request).await?;
+    let input: Input = input::json(request)?;
+    check_username(&input.username)?;
+    input.display_name.as_deref().map_or(Ok(()), check_display_name)?;
+    let password = Password::chosen(&input.password, ctx.config.password_min_length)
+        .map_err(|refusal| Error::field("password", refusal))?;
+    let hash = ctx.hash(&password)?;
+    for _ in 0..MAX_TRIES {
+        let public_id = public_id::generate();
+        let params = [
+            Param::Text(&public_id),
+            Param::Text(&input.username),
+            Param::OptionalText(input.display_name.as_deref()),
+            Param::Text(&hash),
+            Param::Text(&ctx.config.admin_username),
+        ];
+        match ctx.db.one(SQL, &params).await? {
+            Output::Created { user } => {
+                return Ok(Response::created(format!("/admin/users/{}", user.public_id), &user));
+            }
+            Output::UsernameTaken => return Err(Error::UsernameTaken),
+            Output::Retry => {}
+        }
+    }
+    Err(Error::internal(format!("{MAX_TRIES} random public ids were all taken")))
+}

@@ -1,0 +1,41 @@
+//! Users, as administrators manage them.
+
+use edd_auth_rules::text;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod list;
+pub(crate) mod read;
+pub(crate) mod update;
+
+/// A user as the API shows it: what the SQL function `user_json` returns.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct User {
+    /// The integer id.
+    pub(crate) user_id: i32,
+    /// The 6-character id of paths and subjects.
+    pub(crate) public_id: String,
+    /// The name to log in with.
+    pub(crate) username: String,
+    /// What to call the user, if not by the username.
+    pub(crate) display_name: Option<String>,
+    /// Whether the user may use the admin API.
+    pub(crate) is_admin: bool,
+    /// Whether the user is kept from logging in.
+    pub(crate) disabled: bool,
+    /// RFC 3339, UTC.
+    pub(crate) created_at: String,
+    /// RFC 3339, UTC.
+    pub(crate) updated_at: String,
+}
+
+fn check_username(username: &str) -> Result<(), Error> {
+    text::check_username(username).map_err(|refusal| Error::field("username", refusal))
+}
+
+fn check_display_name(display_name: &str) -> Result<(), Error> {
+    text::check_display_name(display_name).map_err(|refusal| Error::field("display_name", refusal))
+}

@@ -1,0 +1,30 @@
+//! `GET /admin/users/{id}`: one user.
+//!
+//! 200 with the user; 401; 403; 404 `user_not_found`.
+
+use serde::Deserialize;
+
+use super::User;
+use crate::authenticate;
+use crate::context::Context;
+use crate::db::Param;
+use crate::error::Error;
+use crate::http::{Request, Response};
+
+const SQL: &str = include_str!("read.sql");
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Output {
+    Found { user: User },
+    NotFound,
+}
+
+pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result<Response, Error> {
+    authenticate::admin(ctx, request).await?;
+    let params = [Param::Text(id), Param::Text(&ctx.config.admin_username)];
+    match ctx.db.one(SQL, &params).await? {
+        Output::Found { user } => Ok(Response::ok(&user)),
+        Output::NotFound => Err(Error::UserNotFound),
+    }
+}
