@@ -23,6 +23,9 @@ create table outbox (
 create index outbox_unpublished_idx on outbox (id)
     where published_at is null and set_aside_at is null;
 
+-- What an operator asks for; hopefully empty.
+create index outbox_set_aside_idx on outbox (id) where set_aside_at is not null;
+
 comment on table outbox is 'Events, in the order in which the changes of each entity happened.';
 comment on column outbox.id is
     'Rises per entity, because the insert reads from the CTE that holds the lock on the entity. Says nothing about two entities.';

@@ -1,1 +1,11 @@
-//! server
+//! `auth-server`: the component on an embedded wasmtime, and what Spin would
+//! give it.
+//!
+//! Towards the component this host behaves as Spin 3.6 and 4.0 do, and where
+//! the two differ, or lose something, like the stricter one: what passes the
+//! tests here works there.
+
+pub mod component;
+pub mod host;
+pub mod http;
+pub mod manifest;

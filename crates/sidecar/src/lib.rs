@@ -1,1 +1,19 @@
-//! sidecar
+//! The background side of edd-cloud-auth: migrations, the default user, and the
+//! relay that drains the outbox to NATS `JetStream`.
+//!
+//! `auth-sidecar` runs it as a process of its own beside Spin; `auth-server`
+//! runs the same [`service::run`] inside.
+
+pub mod arguments;
+pub mod backoff;
+pub mod config;
+pub mod default_user;
+pub mod logging;
+pub mod metrics;
+pub mod migrate;
+pub mod ops;
+pub mod outbox;
+pub mod relay;
+pub mod service;
+pub mod status;
+pub mod stream;

@@ -1,0 +1,395 @@
+//! `spin:postgres@4.0.0`, as Spin's own host behaves towards the component, or
+//! stricter.
+//!
+//! What Spin loses or gets wrong in some version is an error here, and what
+//! would hang or leak there ends the instance:
+//!
+//! * a `query` without a row never returns on Spin 4.0.0 to 4.0.2
+//!   (spinframework/spin#3671): a trap;
+//! * a transaction that is left open reaches the next request: transaction
+//!   control is a trap, whether it would be closed or not;
+//! * an error during execution arrives as text, without its SQLSTATE, as in
+//!   Spin's `client.rs`; an error while the statement is parsed keeps it;
+//! * types that Spin's host can't decode, or only in some version, are errors.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
+};
+use futures::TryStreamExt;
+use tokio::time::timeout;
+use tokio_postgres::config::{Host as PgHost, SslMode};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, private::BytesMut, to_sql_checked};
+use tokio_postgres::{Config, NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use wasmtime::component::Resource;
+
+use super::State;
+use super::bindings::spin::postgres::postgres::{
+    Column, DbDataType, DbError, DbValue, Error, Host, HostConnection, ParameterValue, QueryError,
+    RowSet,
+};
+use crate::manifest::AllowedHosts;
+
+/// How long a connection may take: to be made, or to become free.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a statement may take. `statement_timeout` in the connection string
+/// ends it on the server, too.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pools of connections, one for each address, and where they may lead.
+pub struct Databases {
+    allowed: AllowedHosts,
+    connections: usize,
+    tls: MakeRustlsConnect,
+    pools: Mutex<HashMap<String, Pool>>,
+}
+
+impl Databases {
+    /// No connection is made yet. `connections` is the size of each pool.
+    ///
+    /// # Errors
+    ///
+    /// When no certificate authorities can be loaded.
+    pub fn new(allowed: AllowedHosts, connections: usize) -> anyhow::Result<Self> {
+        let mut roots = rustls::RootCertStore::empty();
+        // SSL_CERT_FILE replaces the system's, as it does for Spin and sqlx.
+        let loaded = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(loaded.certs);
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("TLS")?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            allowed,
+            connections,
+            tls: MakeRustlsConnect::new(config),
+            pools: Mutex::default(),
+        })
+    }
+
+    async fn connect(&self, address: &str) -> Result<Object, Error> {
+        let mut config: Config =
+            address.parse().map_err(|error| failed_to_connect(format!("{error:?}")))?;
+        self.check_allowed(&config)?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        let pool = self.pool(address, config)?;
+        pool.get().await.map_err(|error| {
+            failed_to_connect(match error {
+                PoolError::Timeout(_) => format!(
+                    "no connection within {} seconds, all {} are in use",
+                    CONNECT_TIMEOUT.as_secs(),
+                    self.connections
+                ),
+                error => format!("{error:?}"),
+            })
+        })
+    }
+
+    /// Every host of a connection string has to be one that `spin.toml` allows.
+    fn check_allowed(&self, config: &Config) -> Result<(), Error> {
+        let ports = config.get_ports();
+        if config.get_hosts().is_empty() {
+            return Err(failed_to_connect("the connection string names no host".to_owned()));
+        }
+        for (place, host) in config.get_hosts().iter().enumerate() {
+            let PgHost::Tcp(host) = host else {
+                return Err(failed_to_connect("Unix sockets are not supported".to_owned()));
+            };
+            let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
+            if !self.allowed.permit(host, port) {
+                return Err(failed_to_connect(format!(
+                    "address postgres://{host}:{port} is not permitted"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn pool(&self, address: &str, config: Config) -> Result<Pool, Error> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(address) {
+            return Ok(pool.clone());
+        }
+        // Nothing is left behind on a connection: there are no transactions, and
+        // no statement of the component changes a setting. So nothing is cleaned.
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = if config.get_ssl_mode() == SslMode::Disable {
+            Manager::from_config(config, NoTls, recycling)
+        } else {
+            Manager::from_config(config, self.tls.clone(), recycling)
+        };
+        let pool = Pool::builder(manager)
+            .max_size(self.connections)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(CONNECT_TIMEOUT),
+                create: Some(CONNECT_TIMEOUT),
+                recycle: Some(CONNECT_TIMEOUT),
+            })
+            .build()
+            .map_err(|error| failed_to_connect(format!("{error:?}")))?;
+        pools.insert(address.to_owned(), pool.clone());
+        Ok(pool)
+    }
+}
+
+fn failed_to_connect(reason: String) -> Error {
+    Error::ConnectionFailed(reason)
+}
+
+/// A connection that the component holds; `None` once it is of no use any more.
+pub struct Connection(Option<Object>);
+
+impl Host for State {}
+
+impl HostConnection for State {
+    async fn open(
+        &mut self,
+        address: String,
+    ) -> wasmtime::Result<Result<Resource<Connection>, Error>> {
+        let shared = std::sync::Arc::clone(&self.shared);
+        match shared.databases.connect(&address).await {
+            Ok(connection) => Ok(Ok(self.table.push(Connection(Some(connection)))?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn query(
+        &mut self,
+        connection: Resource<Connection>,
+        statement: String,
+        params: Vec<ParameterValue>,
+    ) -> wasmtime::Result<Result<RowSet, Error>> {
+        if is_transaction_control(&statement) {
+            wasmtime::bail!("transaction control: Spin would hand it on to the next request");
+        }
+        let Connection(Some(client)) = self.table.get(&connection)? else {
+            return Ok(Err(failed_to_connect("the connection was closed".to_owned())));
+        };
+        let rows = match timeout(STATEMENT_TIMEOUT, query(client, &statement, &params)).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => return Ok(Err(error)),
+            Err(_) => {
+                // The answer may still come: nobody else may get this connection.
+                let Connection(client) = self.table.get_mut(&connection)?;
+                client.take().map(Object::take);
+                let seconds = STATEMENT_TIMEOUT.as_secs();
+                return Ok(Err(text(format!("no answer within {seconds} seconds"))));
+            }
+        };
+        if rows.rows.is_empty() {
+            wasmtime::bail!("a query without a row: it would never return on Spin 4.0.2");
+        }
+        Ok(Ok(rows))
+    }
+
+    async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
+        self.table.delete(connection)?;
+        Ok(())
+    }
+}
+
+async fn query(
+    client: &Object,
+    statement: &str,
+    params: &[ParameterValue],
+) -> Result<RowSet, Error> {
+    let params: Vec<Box<dyn ToSql + Send + Sync>> =
+        params.iter().map(parameter).collect::<Result<_, _>>()?;
+    let statement = client.prepare_cached(statement).await.map_err(|e| failed(&e))?;
+    let stream = client.query_raw(&statement, params).await.map_err(|e| failed(&e))?;
+    let rows: Vec<Row> =
+        stream.try_collect().await.map_err(|error| text(format!("{error:?}")))?;
+    let columns = rows.first().map(columns).unwrap_or_default();
+    let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
+    Ok(RowSet { columns, rows })
+}
+
+fn text(text: String) -> Error {
+    Error::QueryFailed(QueryError::Text(text))
+}
+
+/// An error before execution: structured, if the server has sent it.
+fn failed(error: &tokio_postgres::Error) -> Error {
+    let as_text = format!("{error:?}");
+    let Some(db) = error.as_db_error() else {
+        return text(as_text);
+    };
+    let extras = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
+    Error::QueryFailed(QueryError::DbError(DbError {
+        as_text,
+        severity: db.severity().to_owned(),
+        code: db.code().code().to_owned(),
+        message: db.message().to_owned(),
+        detail: db.detail().map(str::to_owned),
+        extras: extras
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect(),
+    }))
+}
+
+/// The types that pass through every version of Spin unchanged.
+fn parameter(value: &ParameterValue) -> Result<Box<dyn ToSql + Send + Sync>, Error> {
+    Ok(match value {
+        ParameterValue::Boolean(value) => Box::new(*value),
+        ParameterValue::Int16(value) => Box::new(*value),
+        ParameterValue::Int32(value) => Box::new(*value),
+        ParameterValue::Int64(value) => Box::new(*value),
+        ParameterValue::Floating32(value) => Box::new(*value),
+        ParameterValue::Floating64(value) => Box::new(*value),
+        ParameterValue::Str(value) => Box::new(value.clone()),
+        ParameterValue::Binary(value) => Box::new(value.clone()),
+        ParameterValue::ArrayStr(value) => Box::new(value.clone()),
+        ParameterValue::DbNull => Box::new(AnyNull),
+        other => {
+            return Err(Error::BadParameter(format!(
+                "{other:?}: this host passes no parameters of this type; cast in SQL"
+            )));
+        }
+    })
+}
+
+/// NULL for a parameter of any type.
+#[derive(Debug)]
+struct AnyNull;
+
+impl ToSql for AnyNull {
+    fn to_sql(
+        &self,
+        _ty: &Type,
+        _out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(IsNull::Yes)
+    }
+
+    fn accepts(_ty: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+fn columns(row: &Row) -> Vec<Column> {
+    row.columns()
+        .iter()
+        .map(|column| Column {
+            name: column.name().to_owned(),
+            data_type: match *column.type_() {
+                Type::BOOL => DbDataType::Boolean,
+                Type::INT2 => DbDataType::Int16,
+                Type::INT4 => DbDataType::Int32,
+                Type::INT8 => DbDataType::Int64,
+                Type::FLOAT4 => DbDataType::Floating32,
+                Type::FLOAT8 => DbDataType::Floating64,
+                Type::TEXT | Type::VARCHAR | Type::BPCHAR => DbDataType::Str,
+                Type::BYTEA => DbDataType::Binary,
+                Type::JSONB => DbDataType::Jsonb,
+                ref other => DbDataType::Other(other.name().to_owned()),
+            },
+        })
+        .collect()
+}
+
+fn values(row: &Row) -> Result<Vec<DbValue>, Error> {
+    fn value<'a, T: FromSql<'a>>(
+        row: &'a Row,
+        place: usize,
+        make: impl FnOnce(T) -> DbValue,
+    ) -> Result<DbValue, Error> {
+        let value: Option<T> = row.try_get(place).map_err(|e| text(format!("{e:?}")))?;
+        Ok(value.map_or(DbValue::DbNull, make))
+    }
+    let decode = |(place, column): (usize, &tokio_postgres::Column)| match *column.type_() {
+        Type::BOOL => value(row, place, DbValue::Boolean),
+        Type::INT2 => value(row, place, DbValue::Int16),
+        Type::INT4 => value(row, place, DbValue::Int32),
+        Type::INT8 => value(row, place, DbValue::Int64),
+        Type::FLOAT4 => value(row, place, DbValue::Floating32),
+        Type::FLOAT8 => value(row, place, DbValue::Floating64),
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR => value(row, place, DbValue::Str),
+        Type::BYTEA => value(row, place, DbValue::Binary),
+        Type::JSONB => value(row, place, |Jsonb(bytes)| DbValue::Jsonb(bytes)),
+        ref other => Err(text(format!(
+            "column {}: this host does not decode {}; return jsonb",
+            column.name(),
+            other.name()
+        ))),
+    };
+    row.columns().iter().enumerate().map(decode).collect()
+}
+
+/// The text of a `jsonb` value: behind the version byte of its binary form.
+struct Jsonb(Vec<u8>);
+
+impl<'a> FromSql<'a> for Jsonb {
+    fn from_sql(
+        _ty: &Type,
+        raw: &'a [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        match raw.split_first() {
+            Some((1, json)) => Ok(Self(json.to_vec())),
+            _ => Err("unknown version of jsonb".into()),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSONB
+    }
+}
+
+/// Whether a statement begins or ends a transaction. A prepared statement is a
+/// single command, so its first word decides.
+fn is_transaction_control(statement: &str) -> bool {
+    let word: String = without_leading_comments(statement)
+        .chars()
+        .take_while(char::is_ascii_alphabetic)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    matches!(
+        word.as_str(),
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release"
+            | "prepare"
+    )
+}
+
+fn without_leading_comments(mut statement: &str) -> &str {
+    loop {
+        statement = statement.trim_start();
+        if let Some(comment) = statement.strip_prefix("--") {
+            statement = comment.split_once('\n').map_or("", |(_, rest)| rest);
+        } else if let Some(comment) = statement.strip_prefix("/*") {
+            statement = comment.split_once("*/").map_or("", |(_, rest)| rest);
+        } else {
+            return statement;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transaction_control_is_seen_behind_comments() {
+        for statement in [
+            "begin", "BEGIN;", " -- a\n/* b */ start transaction", "commit", "END", "rollback",
+            "savepoint s",
+        ] {
+            assert!(is_transaction_control(statement), "{statement}");
+        }
+        for statement in ["select 1", "-- begin\nselect 1", "with a as (select 1) select 2", ""] {
+            assert!(!is_transaction_control(statement), "{statement}");
+        }
+    }
+}

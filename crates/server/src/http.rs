@@ -1,0 +1,350 @@
+//! HTTP/1.1 in front of the component.
+//!
+//! A request is read whole before an instance is made for it, and its response
+//! is read whole before it is sent, so that a slow client holds a connection
+//! but never an instance.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+
+use crate::component::TICK;
+use crate::host::{Shared, State};
+
+/// Bytes of a body that are read. One more than the component accepts, so that
+/// it is the component that refuses, as it is on Spin.
+const BODY_BYTES: usize = 64 * 1024 + 1;
+
+/// How long the head of a request may take to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long its body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an instance may take to answer, waiting included.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an instance may compute.
+const CPU_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections at once. Past it, new ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// How long requests in flight may take when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A linked component, and room for its instances.
+pub struct Server {
+    component: ProxyPre<State>,
+    shared: Arc<Shared>,
+    instances: Semaphore,
+}
+
+impl Server {
+    /// At most `max_instances` requests run at once.
+    #[must_use]
+    pub fn new(component: ProxyPre<State>, shared: Shared, max_instances: u32) -> Self {
+        Self {
+            component,
+            shared: Arc::new(shared),
+            instances: Semaphore::new(max_instances as usize),
+        }
+    }
+
+    /// Serves until `shutdown`; then finishes the requests in flight.
+    ///
+    /// # Errors
+    ///
+    /// When the listener fails for good.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<()> {
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &connections) => accepted,
+                () = shutdown.cancelled() => break,
+            };
+            let Some((stream, client, permit)) = accepted else {
+                continue;
+            };
+            let server = Arc::clone(&self);
+            let service = service_fn(move |request| {
+                let server = Arc::clone(&server);
+                async move { Ok::<_, std::convert::Infallible>(server.answer(request, client).await) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!("connection: {error}");
+                }
+                drop(permit);
+            });
+        }
+        drop(listener);
+        if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+            tracing::warn!("stopped with requests in flight");
+        }
+        Ok(())
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        let (mut head, body) = request.into_parts();
+        let request_id = head.headers.get("x-request-id").cloned();
+        let refuse = |problem: &Problem| problem.response(request_id.as_ref());
+        if !add_spin_headers(&mut head, client) {
+            return refuse(&NO_HOST);
+        }
+        let body = match timeout(BODY_TIMEOUT, read_body(body)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(_)) => return refuse(&BODY_UNREADABLE),
+            Err(_) => return refuse(&BODY_TIMED_OUT),
+        };
+        let Ok(_instance) = self.instances.try_acquire() else {
+            return refuse(&OVERLOADED);
+        };
+        match timeout(ANSWER_TIMEOUT, self.run(Request::from_parts(head, body))).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                tracing::error!("the component failed: {error:#}");
+                refuse(&FAILED)
+            }
+            Err(_) => {
+                tracing::error!("the component took more than {ANSWER_TIMEOUT:?}");
+                refuse(&TIMED_OUT)
+            }
+        }
+    }
+
+    /// Makes an instance, has it answer, and takes it down.
+    async fn run(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Full<Bytes>>> {
+        let (state, log) = State::new(Arc::clone(&self.shared));
+        let mut store = Store::new(self.component.engine(), state);
+        store.limiter(State::limits);
+        store.set_epoch_deadline(1);
+        let mut ticks_left = CPU_TIMEOUT.as_millis() / TICK.as_millis();
+        store.epoch_deadline_callback(move |_| {
+            // The epoch goes on while the instance waits, but then there is one
+            // call at most: these are ticks of computing.
+            ticks_left = ticks_left.saturating_sub(1);
+            Ok(if ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+        });
+        let (sender, receiver) = oneshot::channel();
+        let mut http = store.data_mut().http();
+        let request =
+            http.new_incoming_request(Scheme::Http, request.map(|body| body.map_err(never)))?;
+        let outparam = http.new_response_outparam(sender)?;
+        let handled = async {
+            let proxy = self.component.instantiate_async(&mut store).await?;
+            let result =
+                proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await;
+            drop(store);
+            result
+        };
+        // The instance writes the body while it is being read.
+        let answered = async {
+            match receiver.await {
+                Ok(Ok(response)) => {
+                    let (head, body) = response.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    anyhow::Ok(Some(Response::from_parts(head, Full::new(body))))
+                }
+                Ok(Err(error)) => Err(anyhow::anyhow!("it answered with {error:?}")),
+                Err(_) => Ok(None),
+            }
+        };
+        let (handled, answered) = tokio::join!(handled, answered);
+        forward_log(&log);
+        handled?;
+        answered?.ok_or_else(|| anyhow::anyhow!("it returned without an answer"))
+    }
+}
+
+fn never(infallible: std::convert::Infallible) -> wasmtime_wasi_http::Error {
+    match infallible {}
+}
+
+/// The next connection; `None` after a failure that may pass.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, client)) => {
+            // Responses are written at once; there is nothing to collect.
+            let _ = stream.set_nodelay(true);
+            Some((stream, client, permit))
+        }
+        Err(error) => {
+            tracing::warn!("accept: {error}");
+            // No file descriptors, most likely: requests in flight will free some.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn read_body(mut body: Incoming) -> Result<Full<Bytes>, hyper::Error> {
+    let mut bytes = BytesMut::new();
+    while bytes.len() < BODY_BYTES && !body.is_end_stream() {
+        let Some(frame) = body.frame().await else { break };
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    bytes.truncate(BODY_BYTES);
+    Ok(Full::new(bytes.freeze()))
+}
+
+/// Adds what Spin adds (`crates/trigger-http/src/headers.rs`) for the route
+/// `/...`, behind whatever the client has sent under these names. Tells whether
+/// the request names a host, which HTTP/1.1 requires (RFC 9112, section 3.2).
+fn add_spin_headers(head: &mut hyper::http::request::Parts, client: SocketAddr) -> bool {
+    let host = match (head.uri.authority(), head.headers.get(header::HOST)) {
+        (Some(authority), _) => authority.to_string(),
+        (None, Some(host)) => match host.to_str() {
+            Ok(host) if host.parse::<hyper::http::uri::Authority>().is_ok() => host.to_owned(),
+            _ => return false,
+        },
+        (None, None) => return false,
+    };
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    for (name, value) in [
+        ("spin-path-info", head.uri.path().to_owned()),
+        ("spin-full-url", format!("http://{host}{target}")),
+        ("spin-matched-route", "/...".to_owned()),
+        ("spin-base-path", "/".to_owned()),
+        ("spin-raw-component-route", "/...".to_owned()),
+        ("spin-component-route", String::new()),
+        ("spin-client-addr", client.to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            head.headers.append(HeaderName::from_static(name), value);
+        }
+    }
+    true
+}
+
+/// What the instance wrote to standard error becomes lines of this process's log.
+fn forward_log(log: &MemoryOutputPipe) {
+    for line in String::from_utf8_lossy(&log.contents()).lines() {
+        tracing::error!(target: "component", "{line}");
+    }
+}
+
+/// A refusal that does not come from the component (RFC 9457).
+struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    detail: &'static str,
+    retry_after: Option<&'static str>,
+}
+
+const NO_HOST: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    code: "host_missing",
+    title: "Host missing",
+    detail: "Send a Host header with the name of this service.",
+    retry_after: None,
+};
+
+const BODY_UNREADABLE: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    code: "body_unreadable",
+    title: "Body unreadable",
+    detail: "The body ended before it was complete.",
+    retry_after: None,
+};
+
+const BODY_TIMED_OUT: Problem = Problem {
+    status: StatusCode::REQUEST_TIMEOUT,
+    code: "body_timed_out",
+    title: "Body timed out",
+    detail: "The body took too long to arrive.",
+    retry_after: None,
+};
+
+const OVERLOADED: Problem = Problem {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    code: "overloaded",
+    title: "Overloaded",
+    detail: "Too many requests are being served; try again in a moment.",
+    retry_after: Some("1"),
+};
+
+const TIMED_OUT: Problem = Problem {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    code: "timed_out",
+    title: "Timed out",
+    detail: "The request took too long; try again in a moment.",
+    retry_after: Some("2"),
+};
+
+const FAILED: Problem = Problem {
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    code: "internal",
+    title: "Internal error",
+    detail: "Something went wrong here; the service's log knows more.",
+    retry_after: None,
+};
+
+impl Problem {
+    fn response(&self, request_id: Option<&HeaderValue>) -> Response<Full<Bytes>> {
+        let body = serde_json::json!({
+            "type": format!("urn:problem-type:edd-cloud-auth:{}", self.code),
+            "title": self.title,
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+            "code": self.code,
+        });
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        set(headers, "content-type", "application/problem+json");
+        set(headers, "cache-control", "no-store");
+        set(headers, "x-content-type-options", "nosniff");
+        if let Some(seconds) = self.retry_after {
+            set(headers, "retry-after", seconds);
+        }
+        let own_id = || HeaderValue::try_from(uuid::Uuid::now_v7().to_string()).ok();
+        if let Some(id) = request_id.cloned().or_else(own_id) {
+            headers.insert("x-request-id", id);
+        }
+        response
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
+    headers.insert(name, HeaderValue::from_static(value));
+}

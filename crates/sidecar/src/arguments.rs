@@ -1,0 +1,73 @@
+//! Command-line arguments in Go's form.
+
+use std::ffi::OsString;
+
+/// The service was specified with the flags of Go's `flag` package, which has
+/// long names behind one dash: `-addr`, `-session-ttl=1h`. Gives them the second
+/// dash that clap expects; leaves everything else, and all behind `--`, alone.
+pub fn with_double_dashes(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut verbatim = false;
+    args.map(|arg| {
+        verbatim |= arg == "--";
+        match arg.to_str() {
+            Some(text) if !verbatim && is_go_flag(text) => OsString::from(format!("-{text}")),
+            _ => arg,
+        }
+    })
+    .collect()
+}
+
+/// One dash, and a name of at least two characters that begins with a letter.
+fn is_go_flag(text: &str) -> bool {
+    let mut rest = text.chars();
+    rest.next() == Some('-')
+        && rest.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && rest.next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+/// A listen address; Go's `:8080` means every interface.
+///
+/// # Errors
+///
+/// When the text is no `HOST:PORT` with a numeric port. The host may be a name.
+pub fn listen_address(text: &str) -> Result<String, String> {
+    let invalid = || format!("`{text}` is not an address; write it like 127.0.0.1:8080 or :8080");
+    let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+    port.parse::<u16>().map_err(|_| invalid())?;
+    Ok(if host.is_empty() { format!("[::]:{port}") } else { text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converted(args: &[&str]) -> Vec<String> {
+        with_double_dashes(args.iter().map(OsString::from))
+            .into_iter()
+            .map(|arg| arg.into_string().expect("text"))
+            .collect()
+    }
+
+    #[test]
+    fn single_dashes_become_double() {
+        assert_eq!(
+            converted(&["auth-server", "-addr", ":8080", "-session-ttl=1h", "--help", "-h", "-"]),
+            ["auth-server", "--addr", ":8080", "--session-ttl=1h", "--help", "-h", "-"]
+        );
+    }
+
+    #[test]
+    fn values_and_what_follows_two_dashes_stay() {
+        assert_eq!(converted(&["-5", "-1h", "--", "-addr"]), ["-5", "-1h", "--", "-addr"]);
+    }
+
+    #[test]
+    fn listen_addresses() {
+        assert_eq!(listen_address(":8080").as_deref(), Ok("[::]:8080"));
+        assert_eq!(listen_address("127.0.0.1:0").as_deref(), Ok("127.0.0.1:0"));
+        assert_eq!(listen_address("localhost:80").as_deref(), Ok("localhost:80"));
+        for text in ["8080", "", "localhost", "127.0.0.1:http", ":99999"] {
+            assert!(listen_address(text).is_err(), "{text}");
+        }
+    }
+}

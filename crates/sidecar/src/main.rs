@@ -1,0 +1,205 @@
+//! `auth-sidecar`: migrations, default user, outbox relay.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
+use edd_auth_sidecar::metrics::Metrics;
+use edd_auth_sidecar::relay::Relay;
+use edd_auth_sidecar::service::{self, Settings};
+use edd_auth_sidecar::{arguments, logging, migrate, status, stream};
+use sqlx::{ConnectOptions, Connection};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The name of this process to PostgreSQL and NATS.
+const PROGRAM: &str = "auth-sidecar";
+
+/// How long `status` and `relay --once` wait for NATS.
+const NATS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The background side of edd-cloud-auth: keeps the database schema, creates the
+/// default user, and publishes events to NATS JetStream.
+#[derive(Parser)]
+#[command(name = "auth-sidecar", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Do everything, until SIGTERM or Ctrl-C
+    Run(Run),
+    /// Bring the database schema up to date, and exit
+    Migrate(Database),
+    /// Show schema, backlog, rows that were set aside, leader and stream
+    Status(StatusArgs),
+    /// Publish events
+    Relay(RelayArgs),
+}
+
+#[derive(Args)]
+struct Database {
+    /// PostgreSQL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE
+    ///
+    /// `?sslmode=require` encrypts and verifies certificate and host name; the
+    /// variable SSL_CERT_FILE adds a certificate authority.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+}
+
+#[derive(Args)]
+struct Nats {
+    /// NATS, as nats://HOST:PORT; without it events wait in the outbox
+    #[arg(long, env = "NATS_URL", value_name = "URL", hide_env_values = true)]
+    nats_url: Option<String>,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    nats: Nats,
+    /// The user that is created if it is missing
+    #[arg(long, env = "DEFAULT_USERNAME", value_name = "NAME")]
+    default_username: Option<String>,
+    /// Its password
+    #[arg(long, env = "DEFAULT_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    default_password: Option<String>,
+    /// The user who may use the admin API whatever its row says
+    #[arg(long, env = "ADMIN_USERNAME", value_name = "NAME")]
+    admin_username: Option<String>,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, env = "OPS_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:9464",
+          value_parser = arguments::listen_address)]
+    ops_addr: String,
+}
+
+#[derive(Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    nats: Nats,
+}
+
+#[derive(Args)]
+struct RelayArgs {
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    nats: Nats,
+    /// Publish what waits now, and exit; fails while another process publishes
+    #[arg(long, required = true)]
+    once: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse_from(arguments::with_double_dashes(std::env::args_os()));
+    logging::init();
+    let result = match cli.command {
+        Command::Run(args) => run(args).await,
+        Command::Migrate(args) => migrate(args).await,
+        Command::Status(args) => status(args).await,
+        Command::Relay(args) => relay_once(args).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("auth-sidecar: {error:#}");
+            // 2, as for a flag that is wrong: nothing was started.
+            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+async fn run(args: Run) -> anyhow::Result<()> {
+    let database = config::database(args.database.database_url, PROGRAM)?;
+    let nats = config::nats(args.nats.nats_url)?;
+    let default_user = DefaultUser::new(args.default_username, args.default_password)?;
+    let admin_username = config::required(
+        "ADMIN_USERNAME",
+        args.admin_username,
+        "the user who may use the admin API",
+    )?;
+    let ops = TcpListener::bind(&args.ops_addr)
+        .await
+        .with_context(|| format!("can't listen on {} (--ops-addr)", args.ops_addr))?;
+    tracing::info!("health and metrics on http://{}", ops.local_addr()?);
+    let settings =
+        Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
+    let shutdown = CancellationToken::new();
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    service::run(settings, CancellationToken::new(), shutdown).await
+}
+
+async fn migrate(args: Database) -> anyhow::Result<()> {
+    let database = config::database(args.database_url, PROGRAM)?;
+    let mut connection = database.connect().await.context("database")?;
+    let applied = migrate::apply(&mut connection).await.context("database")?;
+    connection.close().await?;
+    for version in &applied {
+        println!("applied migration {version}");
+    }
+    println!("the schema has version {}", migrate::newest_version());
+    Ok(())
+}
+
+async fn status(args: StatusArgs) -> anyhow::Result<()> {
+    let database = config::database(args.database.database_url, PROGRAM)?;
+    let nats = config::nats(args.nats.nats_url)?;
+    let mut connection = database.connect().await.context("database")?;
+    print!("{}", status::database(&mut connection).await.context("database")?);
+    connection.close().await?;
+    match nats {
+        Some(server) => print!("{}", status::stream(&connect(server).await?).await),
+        None => println!("stream:    unknown; NATS_URL is not set"),
+    }
+    Ok(())
+}
+
+async fn relay_once(args: RelayArgs) -> anyhow::Result<()> {
+    let database = config::database(args.database.database_url, PROGRAM)?;
+    let server = config::nats(args.nats.nats_url)?
+        .ok_or_else(|| ConfigError::new("NATS_URL", "is not set: where the events go"))?;
+    let jetstream = connect(server).await?;
+    let relay = Relay {
+        database,
+        jetstream,
+        metrics: Arc::new(Metrics::default()),
+        wake: Arc::default(),
+    };
+    let published = relay.once().await?;
+    println!("published {published} events");
+    Ok(())
+}
+
+/// Connects to NATS, or fails: nobody wants to wait at a prompt for ever.
+async fn connect(
+    server: async_nats::ServerAddr,
+) -> anyhow::Result<async_nats::jetstream::Context> {
+    let client = async_nats::ConnectOptions::new()
+        .name(PROGRAM)
+        .connection_timeout(NATS_TIMEOUT)
+        .connect(server)
+        .await
+        .context("NATS")?;
+    Ok(stream::context(client))
+}

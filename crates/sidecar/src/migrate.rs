@@ -1,0 +1,90 @@
+//! The schema, applied by whoever comes first.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{PgConnection, SqlSafeStr};
+
+/// Number, name and text of every file in `migrations/`.
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (1, "users", include_str!("../../../migrations/0001_users.sql")),
+    (2, "outbox", include_str!("../../../migrations/0002_outbox.sql")),
+    (3, "sessions", include_str!("../../../migrations/0003_sessions.sql")),
+];
+
+/// Applies what is missing. sqlx holds an advisory lock meanwhile, so that any
+/// number of processes may do this at once; a migration and its record are one
+/// transaction. Returns the numbers of the migrations that it applied.
+///
+/// # Errors
+///
+/// A database error; or a migration that was applied once and reads otherwise
+/// now, or that this program does not know: both mean that another version of
+/// the program has been here.
+pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
+    let before = applied(connection).await?;
+    let mut migrator = migrator();
+    // A newer version has migrated already: migrations only add, so this one works.
+    migrator.set_ignore_missing(true);
+    migrator.run(&mut *connection).await?;
+    let after = applied(connection).await?;
+    Ok(after.into_iter().filter(|version| !before.contains(version)).collect())
+}
+
+/// The newest migration that this program knows.
+#[must_use]
+pub fn newest_version() -> i64 {
+    MIGRATIONS[MIGRATIONS.len() - 1].0
+}
+
+/// The numbers of the migrations that the database has.
+///
+/// # Errors
+///
+/// A database error.
+pub async fn applied(connection: &mut PgConnection) -> sqlx::Result<Vec<i64>> {
+    let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar("select version from _sqlx_migrations where success order by version")
+        .fetch_all(connection)
+        .await
+}
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS
+        .into_iter()
+        .map(|(version, name, sql)| {
+            Migration::new(
+                version,
+                Cow::Borrowed(name),
+                MigrationType::Simple,
+                sql.into_sql_str(),
+                false,
+            )
+        })
+        .collect();
+    Migrator::with_migrations(migrations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_embedded() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations");
+        let mut files: Vec<String> = std::fs::read_dir(directory)
+            .expect("the migrations are there")
+            .filter_map(|entry| entry.expect("readable").file_name().into_string().ok())
+            .filter(|name| name.ends_with(".sql"))
+            .collect();
+        files.sort();
+        let embedded: Vec<String> =
+            MIGRATIONS.iter().map(|(version, name, _)| format!("{version:04}_{name}.sql")).collect();
+        assert_eq!(files, embedded);
+    }
+}

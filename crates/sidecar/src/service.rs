@@ -1,0 +1,205 @@
+//! The background side as one future: start, work, stop.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_nats::ServerAddr;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::config::DefaultUser;
+use crate::metrics::Metrics;
+use crate::ops::Health;
+use crate::relay::Relay;
+use crate::{default_user, migrate, ops, outbox, stream};
+
+/// How often the outbox is measured for the metrics.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long the database may take to answer when it is measured.
+const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Checked settings of the background side.
+pub struct Settings {
+    /// The database.
+    pub database: PgConnectOptions,
+    /// NATS, if events are to leave the outbox.
+    pub nats: Option<ServerAddr>,
+    /// The user that exists after the first start.
+    pub default_user: DefaultUser,
+    /// Who may administer.
+    pub admin_username: String,
+    /// The listener of `/healthz`, `/readyz` and `/metrics`, bound already, so
+    /// that a port that is taken is noticed before anything starts.
+    pub ops: TcpListener,
+    /// The name of this process, for NATS.
+    pub program: &'static str,
+}
+
+/// Runs until `shutdown`: prepares the database, then relays. Survives a
+/// database and a NATS server that are away, now or later. `prepared` is
+/// cancelled (that is, rung) when the schema and the default user are there.
+///
+/// # Errors
+///
+/// Only what no waiting can mend: a schema that another version has made.
+pub async fn run(
+    settings: Settings,
+    prepared: CancellationToken,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    health.nats_expected.store(settings.nats.is_some(), Relaxed);
+    let ops_stop = CancellationToken::new();
+    let ops = tokio::spawn(ops::serve(
+        settings.ops,
+        Arc::clone(&metrics),
+        Arc::clone(&health),
+        ops_stop.clone(),
+    ));
+    let result = tokio::select! {
+        result = prepare(&settings.database, &settings.default_user) => result,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    result?;
+    health.database.store(true, Relaxed);
+    prepared.cancel();
+    warn_without_administrator(&settings.database, &settings.admin_username).await;
+
+    let measuring = tokio::spawn(measure(
+        settings.database.clone(),
+        Arc::clone(&metrics),
+        Arc::clone(&health),
+    ));
+    if let Some(server) = settings.nats {
+        let wake = Arc::new(Notify::new());
+        let listening = tokio::spawn(listen(settings.database.clone(), Arc::clone(&wake)));
+        let jetstream = stream::connect(server, settings.program, Arc::clone(&metrics)).await?;
+        let relay = Relay { database: settings.database, jetstream, metrics, wake };
+        relay.run(&shutdown).await;
+        listening.abort();
+    } else {
+        tracing::warn!("NATS_URL is not set: events wait in the outbox");
+        shutdown.cancelled().await;
+    }
+    measuring.abort();
+    // Health and metrics answer until the very end, so that a drain can be watched.
+    ops_stop.cancel();
+    ops.await??;
+    Ok(())
+}
+
+/// Migrates and creates the default user, as soon as the database lets it.
+async fn prepare(database: &PgConnectOptions, user: &DefaultUser) -> anyhow::Result<()> {
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match prepare_once(database, user).await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_permanent(&error) => return Err(error),
+            Err(error) => error,
+        };
+        let delay = backoff.next_delay();
+        tracing::warn!("database: {error:#}; trying again in {} ms", delay.as_millis());
+        sleep(delay).await;
+    }
+}
+
+async fn prepare_once(database: &PgConnectOptions, user: &DefaultUser) -> anyhow::Result<()> {
+    let mut connection = database.connect().await?;
+    for version in migrate::apply(&mut connection).await? {
+        tracing::info!("database: applied migration {version}");
+    }
+    if default_user::ensure(&mut connection, user).await? == default_user::Outcome::Created {
+        tracing::info!("database: created the default user");
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+/// A migration that reads otherwise than when it was applied stays that way.
+fn is_permanent(error: &anyhow::Error) -> bool {
+    use sqlx::migrate::MigrateError;
+    matches!(
+        error.downcast_ref(),
+        Some(MigrateError::VersionMismatch(_) | MigrateError::Dirty(_))
+    )
+}
+
+async fn warn_without_administrator(database: &PgConnectOptions, admin_username: &str) {
+    if let Ok(false) = has_administrator(database, admin_username).await {
+        tracing::warn!(
+            "nobody is an administrator: no user is called ADMIN_USERNAME and none has is_admin"
+        );
+    }
+}
+
+async fn has_administrator(
+    database: &PgConnectOptions,
+    admin_username: &str,
+) -> sqlx::Result<bool> {
+    let mut connection = database.connect().await?;
+    let exists = sqlx::query_scalar(
+        "select exists (select from users where (username = $1 or is_admin) and not disabled)",
+    )
+    .bind(admin_username)
+    .fetch_one(&mut connection)
+    .await?;
+    connection.close().await?;
+    Ok(exists)
+}
+
+/// Rings `wake` for each NOTIFY. A lost connection rings too, because a NOTIFY
+/// may have been lost with it.
+async fn listen(database: PgConnectOptions, wake: Arc<Notify>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let result: sqlx::Result<()> = async {
+            let pool = PgPoolOptions::new().max_connections(1).connect_with(database.clone()).await?;
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen("outbox").await?;
+            backoff.reset();
+            wake.notify_one();
+            while listener.try_recv().await?.is_some() {
+                wake.notify_one();
+            }
+            Ok(())
+        }
+        .await;
+        wake.notify_one();
+        if let Err(error) = result {
+            tracing::debug!("LISTEN: {error}");
+        }
+        sleep(backoff.next_delay()).await;
+    }
+}
+
+/// Keeps the gauges of the outbox, and with them the health of the database,
+/// up to date.
+async fn measure(database: PgConnectOptions, metrics: Arc<Metrics>, health: Arc<Health>) {
+    loop {
+        match timeout(MEASURE_TIMEOUT, depth(&database)).await {
+            Ok(Ok(depth)) => {
+                health.database.store(true, Relaxed);
+                metrics.backlog.set(depth.backlog);
+                metrics.backlog_age_seconds.set(depth.age_seconds);
+                metrics.set_aside.set(depth.set_aside);
+            }
+            Ok(Err(_)) | Err(_) => health.database.store(false, Relaxed),
+        }
+        sleep(MEASURE_INTERVAL).await;
+    }
+}
+
+async fn depth(database: &PgConnectOptions) -> sqlx::Result<outbox::Depth> {
+    let mut connection = database.connect().await?;
+    let depth = outbox::depth(&mut connection).await?;
+    connection.close().await?;
+    Ok(depth)
+}

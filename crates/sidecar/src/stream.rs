@@ -1,0 +1,131 @@
+//! NATS: the connection, and the stream `AUTH`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, context::GetStreamErrorKind};
+use async_nats::{ConnectOptions, Event, ServerAddr};
+use edd_auth_events::{STREAM, STREAM_SUBJECTS};
+
+use crate::backoff::Backoff;
+use crate::metrics::Metrics;
+
+/// How long JetStream may take to acknowledge a message.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The limits of a stream that this program creates. One that is there with
+/// others is left alone: its operator knows better.
+fn wanted() -> Config {
+    Config {
+        name: STREAM.to_owned(),
+        description: Some("User, session and identity events of edd-cloud-auth".to_owned()),
+        subjects: vec![STREAM_SUBJECTS.to_owned()],
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        max_messages: 1_000_000,
+        max_bytes: 1024 * 1024 * 1024,
+        max_age: Duration::from_secs(7 * 24 * 60 * 60),
+        duplicate_window: Duration::from_secs(10 * 60),
+        ..Config::default()
+    }
+}
+
+/// Connects in the background: returns at once, and goes on trying for ever.
+///
+/// # Errors
+///
+/// None that a server that is away can cause.
+pub async fn connect(
+    server: ServerAddr,
+    name: &str,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<jetstream::Context> {
+    let client = ConnectOptions::new()
+        .name(name)
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .reconnect_delay_callback(Backoff::delay_after)
+        .event_callback(move |event| {
+            let metrics = Arc::clone(&metrics);
+            async move {
+                match event {
+                    Event::Connected => {
+                        metrics.nats_connected.set(1);
+                        tracing::info!("NATS: connected");
+                    }
+                    Event::Disconnected => {
+                        metrics.nats_connected.set(0);
+                        tracing::warn!("NATS: disconnected; events wait in the outbox");
+                    }
+                    other => tracing::warn!("NATS: {other}"),
+                }
+            }
+        })
+        .connect(server)
+        .await?;
+    Ok(context(client))
+}
+
+/// `JetStream` over a connection, with the time-outs of this program.
+#[must_use]
+pub fn context(client: async_nats::Client) -> jetstream::Context {
+    jetstream::ContextBuilder::new()
+        .timeout(ACK_TIMEOUT)
+        .ack_timeout(ACK_TIMEOUT)
+        .build(client)
+}
+
+/// Makes sure that the stream is there.
+///
+/// # Errors
+///
+/// When `JetStream` does not answer, is not enabled, or refuses the stream.
+pub async fn ensure(jetstream: &jetstream::Context) -> anyhow::Result<()> {
+    match jetstream.get_stream(STREAM).await {
+        Ok(stream) => {
+            warn_of_differences(&stream.cached_info().config);
+            Ok(())
+        }
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(error)
+                if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND =>
+            {
+                jetstream.create_stream(wanted()).await?;
+                tracing::info!("JetStream: created the stream {STREAM}");
+                Ok(())
+            }
+            _ => Err(error.into()),
+        },
+    }
+}
+
+fn warn_of_differences(found: &Config) {
+    let wanted = wanted();
+    let mut differences = Vec::new();
+    if found.subjects != wanted.subjects {
+        differences.push("subjects");
+    }
+    if found.storage != wanted.storage {
+        differences.push("storage");
+    }
+    if found.max_messages != wanted.max_messages {
+        differences.push("max_messages");
+    }
+    if found.max_bytes != wanted.max_bytes {
+        differences.push("max_bytes");
+    }
+    if found.max_age != wanted.max_age {
+        differences.push("max_age");
+    }
+    if found.duplicate_window != wanted.duplicate_window {
+        differences.push("duplicate_window");
+    }
+    if !differences.is_empty() {
+        tracing::warn!(
+            "JetStream: the stream {STREAM} differs from the recommendation in {}; left as it is",
+            differences.join(", ")
+        );
+    }
+}
