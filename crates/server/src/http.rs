@@ -255,10 +255,23 @@ fn add_spin_headers(head: &mut hyper::http::request::Parts, client: SocketAddr) 
     true
 }
 
-/// What the instance wrote to standard error becomes lines of this process's log.
+/// What the instance wrote to standard error becomes lines of this process's
+/// log. The component writes JSON; anything else is a panic's message.
 fn forward_log(log: &MemoryOutputPipe) {
     for line in String::from_utf8_lossy(&log.contents()).lines() {
-        tracing::error!(target: "component", "{line}");
+        let Ok(serde_json::Value::Object(record)) = serde_json::from_str(line) else {
+            tracing::error!(target: "component", "{line}");
+            continue;
+        };
+        let text = |name: &str| record.get(name).and_then(serde_json::Value::as_str);
+        tracing::error!(
+            target: "component",
+            request_id = text("request_id"),
+            code = text("code"),
+            cause = text("cause"),
+            "{}",
+            text("message").unwrap_or_default()
+        );
     }
 }
 

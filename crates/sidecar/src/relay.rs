@@ -124,10 +124,11 @@ impl Relay {
         shutdown: &CancellationToken,
         backoff: &mut Backoff,
     ) -> Result<(), RelayError> {
+        self.check_nats()?;
         let mut connection = self.elect().await?;
-        tracing::info!("relay: this process publishes");
         self.metrics.leader.set(1);
         self.ensure_stream().await?;
+        tracing::info!("relay: this process publishes");
         loop {
             self.drain(&mut connection).await?;
             backoff.reset();

@@ -1,1 +1,19 @@
-//! xtask
+//! Building, running and testing edd-cloud-auth: what `cargo xtask` does, and
+//! what the tests start their servers with.
+
+pub mod artifacts;
+pub mod check;
+pub mod install;
+pub mod process;
+pub mod services;
+pub mod test;
+pub mod up;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_path_buf()
+}

@@ -1,0 +1,92 @@
+//! The component, and the programs around it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::install::WASM_TARGET;
+use crate::{process, root};
+
+/// What was built.
+#[derive(Debug, Clone)]
+pub struct Artifacts {
+    /// The component.
+    pub component: PathBuf,
+    /// The component, compiled for this machine.
+    pub precompiled: PathBuf,
+    /// `auth-server`, with the component inside.
+    pub server: PathBuf,
+    /// `auth-sidecar`.
+    pub sidecar: PathBuf,
+}
+
+impl Artifacts {
+    /// Where they are, built or not.
+    #[must_use]
+    pub fn paths() -> Self {
+        let target = target();
+        let component = target.join(WASM_TARGET).join("component/edd_cloud_auth.wasm");
+        Self {
+            precompiled: component.with_extension("cwasm"),
+            component,
+            server: target.join("debug/auth-server"),
+            sidecar: target.join("debug/auth-sidecar"),
+        }
+    }
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Builds them all.
+///
+/// # Errors
+///
+/// When cargo or the component's compiler fails.
+pub fn build() -> anyhow::Result<Artifacts> {
+    let built = Artifacts::paths();
+    eprintln!("xtask: building the component");
+    process::run(cargo().args([
+        "build",
+        "--package",
+        "edd-cloud-auth",
+        "--lib",
+        "--target",
+        WASM_TARGET,
+        "--profile",
+        "component",
+    ]))?;
+    eprintln!("xtask: building the programs (minutes, the first time)");
+    // Always the whole workspace, so that every build has the same features and
+    // none compiles wasmtime anew.
+    process::run(cargo().args(["build", "--workspace", "--example", "precompile"]))?;
+    if is_older(&built.precompiled, &built.component)
+        || is_older(&built.precompiled, &target().join("debug/examples/precompile"))
+    {
+        eprintln!("xtask: compiling the component for this machine");
+        process::run(
+            Command::new(target().join("debug/examples/precompile"))
+                .arg(&built.component)
+                .arg(&built.precompiled),
+        )?;
+    }
+    process::run(
+        cargo()
+            .args(["build", "--workspace", "--bins", "--features", "edd-auth-server/embedded"])
+            .env("AUTH_COMPONENT_WASM", &built.component)
+            .env("AUTH_COMPONENT_CWASM", &built.precompiled),
+    )?;
+    Ok(built)
+}
+
+/// `cargo` of the same toolchain, in the root of the repository.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn is_older(file: &Path, than: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    modified(file) < modified(than)
+}

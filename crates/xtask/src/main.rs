@@ -1,0 +1,62 @@
+//! `cargo xtask`: see `cargo xtask --help`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use xtask::{artifacts, check, install, test, up};
+
+/// Build, run and test edd-cloud-auth.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the whole service: PostgreSQL, NATS JetStream, auth-server
+    ///
+    /// Installs what is missing. Environment variables that are set win:
+    /// DATABASE_URL, NATS_URL, JWT_SECRET, ADMIN_USERNAME, DEFAULT_USERNAME,
+    /// DEFAULT_PASSWORD.
+    Up {
+        /// Where the HTTP API is served
+        #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+        addr: String,
+        /// Where data, passwords and logs are kept
+        #[arg(long, value_name = "DIR", default_value = ".dev")]
+        data_dir: PathBuf,
+    },
+    /// Start all but the HTTP side, and print what `spin up` needs
+    Services {
+        /// Where data, passwords and logs are kept
+        #[arg(long, value_name = "DIR", default_value = ".dev")]
+        data_dir: PathBuf,
+    },
+    /// Build the component, auth-sidecar, and auth-server around the component
+    Build,
+    /// Run every test; installs what is missing
+    Test {
+        /// Arguments for `cargo test`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Check formatting, lints and every SQL statement
+    Check,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Up { addr, data_dir } => up::up(&addr, &data_dir),
+        Command::Services { data_dir } => up::services(&data_dir),
+        Command::Build => {
+            install::rust_target()?;
+            let built = artifacts::build()?;
+            println!("{}\n{}", built.server.display(), built.sidecar.display());
+            Ok(())
+        }
+        Command::Test { args } => test::run(&args),
+        Command::Check => check::run(),
+    }
+}
