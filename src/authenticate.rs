@@ -24,8 +24,8 @@ enum Output {
 ///
 /// [`Error::MissingToken`] or [`Error::InvalidToken`].
 pub(crate) async fn user(ctx: &Context, request: &Request) -> Result<User, Error> {
-    let claims = claims(ctx, request)?;
-    let params = [Param::Text(&claims.sid), Param::Text(&ctx.config.admin_username)];
+    let sid = claims(ctx, request)?.sid.to_string();
+    let params = [Param::Text(&sid), Param::Text(&ctx.config.admin_username)];
     match ctx.db.one(SQL, &params).await? {
         Output::Live { user } => Ok(user),
         Output::Ended => Err(Error::InvalidToken),
@@ -40,7 +40,11 @@ pub(crate) async fn user(ctx: &Context, request: &Request) -> Result<User, Error
 /// As [`user`], and [`Error::Forbidden`].
 pub(crate) async fn admin(ctx: &Context, request: &Request) -> Result<User, Error> {
     let user = user(ctx, request).await?;
-    if user.is_admin { Ok(user) } else { Err(Error::Forbidden) }
+    if user.is_admin {
+        Ok(user)
+    } else {
+        Err(Error::Forbidden)
+    }
 }
 
 /// The claims of the bearer token. Says nothing about the session.
@@ -94,8 +98,16 @@ mod tests {
     #[test]
     fn no_header_is_missing_and_any_other_header_is_invalid() {
         assert!(matches!(bearer_of(&[]), Err(Error::MissingToken)));
-        for values in [&["Basic YTpi"][..], &["Bearer"], &[""], &["Bearer a", "Bearer b"]] {
-            assert!(matches!(bearer_of(values), Err(Error::InvalidToken)), "{values:?}");
+        for values in [
+            &["Basic YTpi"][..],
+            &["Bearer"],
+            &[""],
+            &["Bearer a", "Bearer b"],
+        ] {
+            assert!(
+                matches!(bearer_of(values), Err(Error::InvalidToken)),
+                "{values:?}"
+            );
         }
     }
 }

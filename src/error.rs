@@ -59,7 +59,10 @@ impl Error {
 
     /// A field that is refused, with a reason that reads on from its name.
     pub(crate) fn field(field: &str, reason: impl std::fmt::Display) -> Self {
-        Self::InvalidField { field: field.to_owned(), reason: reason.to_string() }
+        Self::InvalidField {
+            field: field.to_owned(),
+            reason: reason.to_string(),
+        }
     }
 
     /// What the log has to say, if the client is not the one to blame.
@@ -80,9 +83,7 @@ impl Error {
             Self::MethodNotAllowed(_) => (405, "method_not_allowed", "Method not allowed"),
             Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
             Self::BodyUnreadable => (400, "body_unreadable", "Body unreadable"),
-            Self::UnsupportedMediaType => {
-                (415, "unsupported_media_type", "Unsupported media type")
-            }
+            Self::UnsupportedMediaType => (415, "unsupported_media_type", "Unsupported media type"),
             Self::InvalidJson(_) => (400, "invalid_json", "Invalid JSON"),
             Self::InvalidField { .. } => (400, "invalid_field", "Invalid field"),
             Self::MissingToken => (401, "missing_token", "Authentication required"),
@@ -94,9 +95,7 @@ impl Error {
             Self::UsernameTaken => (409, "username_taken", "Username taken"),
             Self::Misconfigured(_) => (503, "misconfigured", "Service misconfigured"),
             Self::SchemaMissing(_) => (503, "schema_missing", "Database schema missing"),
-            Self::DatabaseUnavailable(_) => {
-                (503, "database_unavailable", "Database unavailable")
-            }
+            Self::DatabaseUnavailable(_) => (503, "database_unavailable", "Database unavailable"),
             Self::Internal(_) => (500, "internal", "Internal error"),
         }
     }
@@ -107,7 +106,10 @@ impl Error {
             Self::UnknownRoute => "There is nothing at this path.".to_owned(),
             Self::MethodNotAllowed(allowed) => format!("This path answers to {allowed}."),
             Self::BodyTooLarge => {
-                format!("The body may have at most {} bytes.", crate::http::MAX_BODY_BYTES)
+                format!(
+                    "The body may have at most {} bytes.",
+                    crate::http::MAX_BODY_BYTES
+                )
             }
             Self::BodyUnreadable => "The body ended before it was complete.".to_owned(),
             Self::UnsupportedMediaType => {
@@ -119,7 +121,8 @@ impl Error {
                 "Send the token of POST /login in the header Authorization: Bearer.".to_owned()
             }
             Self::InvalidToken => {
-                "The token is malformed, expired, or its session has ended; log in again.".to_owned()
+                "The token is malformed, expired, or its session has ended; log in again."
+                    .to_owned()
             }
             Self::InvalidCredentials => "The username or the password is wrong.".to_owned(),
             Self::Forbidden => "Only an administrator may do this.".to_owned(),
@@ -132,7 +135,8 @@ impl Error {
                 "The service is misconfigured; its log names the variable.".to_owned()
             }
             Self::SchemaMissing(_) => {
-                "The database has no schema for this version; run `auth-sidecar migrate`.".to_owned()
+                "The database has no schema for this version; run `auth-sidecar migrate`."
+                    .to_owned()
             }
             Self::DatabaseUnavailable(_) => {
                 "The database does not answer; try again in a moment.".to_owned()

@@ -30,7 +30,10 @@ pub(crate) struct Request {
 impl Request {
     /// Every value of a header, in order. Bytes: a header is not always text.
     pub(crate) fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_slice())
+        self.headers
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_slice())
     }
 
     /// The value of a header that occurs once and is text.
@@ -81,7 +84,11 @@ impl Body {
 impl Response {
     /// 200 with a JSON body.
     pub(crate) fn ok(value: &impl Serialize) -> Self {
-        Self { status: 200, headers: Vec::new(), body: Body::json("application/json", value) }
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: Body::json("application/json", value),
+        }
     }
 
     /// 201 with a JSON body and the path of what was created.
@@ -95,7 +102,11 @@ impl Response {
 
     /// 204.
     pub(crate) fn no_content() -> Self {
-        Self { status: 204, headers: Vec::new(), body: Body::Empty }
+        Self {
+            status: 204,
+            headers: Vec::new(),
+            body: Body::Empty,
+        }
     }
 
     /// Adds a header.
@@ -158,7 +169,9 @@ async fn read(incoming: IncomingRequest) -> (Request, Result<(), Error>) {
 async fn read_body(incoming: IncomingRequest, request: &mut Request) -> Result<(), Error> {
     use futures::StreamExt;
 
-    let announced = request.header("content-length").and_then(|value| value.parse().ok());
+    let announced = request
+        .header("content-length")
+        .and_then(|value| value.parse().ok());
     if announced.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
         return Err(Error::BodyTooLarge);
     }
@@ -179,9 +192,9 @@ fn request_id(request: &Request) -> String {
         .header("x-request-id")
         .filter(|id| {
             (1..=MAX_REQUEST_ID_CHARS).contains(&id.len())
-                && id.bytes().all(|byte| {
-                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
-                })
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         })
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
@@ -229,7 +242,10 @@ mod tests {
             method: "GET".to_owned(),
             path: "/".to_owned(),
             query: String::new(),
-            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect(),
+            headers: headers
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), v.to_vec()))
+                .collect(),
             body: Vec::new(),
         }
     }
@@ -263,7 +279,10 @@ mod tests {
             ("spin-client-addr", b"[::ffff:192.0.2.7]:4711"),
         ]);
         assert_eq!(request.client_address().as_deref(), Some("192.0.2.7"));
-        assert_eq!(with_headers(&[("spin-client-addr", b"x")]).client_address(), None);
+        assert_eq!(
+            with_headers(&[("spin-client-addr", b"x")]).client_address(),
+            None
+        );
         assert_eq!(with_headers(&[]).client_address(), None);
     }
 }

@@ -58,7 +58,11 @@ pub(crate) async fn answer(request: &Request) -> Result<Response, Error> {
         "HEAD" => "GET",
         method => method,
     };
-    if !resource.allow().split(", ").any(|allowed| allowed == method) {
+    if !resource
+        .allow()
+        .split(", ")
+        .any(|allowed| allowed == method)
+    {
         return Err(Error::MethodNotAllowed(resource.allow()));
     }
     if resource == Resource::Healthz {
@@ -87,15 +91,31 @@ mod tests {
     fn paths_name_resources() {
         assert_eq!(Resource::find("/login"), Some(Resource::Login));
         assert_eq!(Resource::find("/admin/users"), Some(Resource::Users));
-        assert_eq!(Resource::find("/admin/users/a1B2c3"), Some(Resource::User("a1B2c3")));
+        assert_eq!(
+            Resource::find("/admin/users/a1B2c3"),
+            Some(Resource::User("a1B2c3"))
+        );
     }
 
     #[test]
     fn nothing_is_normalised_or_decoded() {
         for path in [
-            "", "/", "login", "//login", "/login/", "/Login", "/./login", "/a/../login", "/%6cogin",
-            "/login%00", "/admin/users/", "/admin//users", "/admin/users/a/b", "/admin%2fusers",
-            "*", "/login;a=b",
+            "",
+            "/",
+            "login",
+            "//login",
+            "/login/",
+            "/Login",
+            "/./login",
+            "/a/../login",
+            "/%6cogin",
+            "/login%00",
+            "/admin/users/",
+            "/admin//users",
+            "/admin/users/a/b",
+            "/admin%2fusers",
+            "*",
+            "/login;a=b",
         ] {
             assert_eq!(Resource::find(path), None, "{path}");
         }

@@ -2,6 +2,7 @@
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::Error;
 
@@ -28,7 +29,7 @@ pub(crate) struct Claims {
     /// The public id of the user.
     pub(crate) sub: String,
     /// The session: `sessions.id`.
-    pub(crate) sid: String,
+    pub(crate) sid: Uuid,
     /// When the session started, in seconds since 1970.
     pub(crate) iat: i64,
     /// When the session ends, in seconds since 1970.
@@ -71,8 +72,11 @@ impl TokenKey {
     pub(crate) fn sign(&self, claims: Claims) -> Result<String, Error> {
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some(SESSION_TYPE.to_owned());
-        let envelope =
-            Envelope { iss: self.issuer.clone(), aud: self.audience.clone(), claims };
+        let envelope = Envelope {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            claims,
+        };
         encode(&header, &envelope, &self.signing).map_err(Error::internal)
     }
 
@@ -122,7 +126,7 @@ mod tests {
             display_name: None,
             is_admin: false,
             sub: "a1B2c3".to_owned(),
-            sid: "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f".to_owned(),
+            sid: Uuid::from_u128(0x0198_1f5e_7b5a_7c3d_8e4f_5a6b_7c8d_9e0f),
             iat: 1_790_000_000,
             exp: FAR_FUTURE,
         }
@@ -145,38 +149,73 @@ mod tests {
     fn a_signed_token_verifies() {
         let token = key().sign(claims()).expect("signs");
         assert_eq!(key().verify(&token).expect("verifies"), claims());
-        assert_eq!(key().verify(&forged(|_, _| {})).expect("verifies"), claims());
+        assert_eq!(
+            key().verify(&forged(|_, _| {})).expect("verifies"),
+            claims()
+        );
     }
 
     #[test]
     fn anything_else_is_refused() {
         let now = i64::try_from(jsonwebtoken::get_current_timestamp()).expect("fits");
-        let refused: [(&str, String); 16] = [
+        let refused: [(&str, String); 17] = [
             ("empty", String::new()),
             ("no token", "abc".to_owned()),
-            ("type", forged(|header, _| header.typ = Some("JWT".to_owned()))),
+            (
+                "type",
+                forged(|header, _| header.typ = Some("JWT".to_owned())),
+            ),
             ("no type", forged(|header, _| header.typ = None)),
-            ("crit", forged(|header, _| header.crit = Some(vec!["exp".to_owned()]))),
+            (
+                "crit",
+                forged(|header, _| header.crit = Some(vec!["exp".to_owned()])),
+            ),
             ("issuer", forged(|_, body| body["iss"] = json!("another"))),
             ("audience", forged(|_, body| body["aud"] = json!("another"))),
-            ("audiences", forged(|_, body| body["aud"] = json!(["another"]))),
+            (
+                "audiences",
+                forged(|_, body| body["aud"] = json!(["another"])),
+            ),
             ("expired", forged(|_, body| body["exp"] = json!(now - 61))),
-            ("exp as text", forged(|_, body| body["exp"] = json!("32503680000"))),
+            (
+                "exp as text",
+                forged(|_, body| body["exp"] = json!("32503680000")),
+            ),
             ("not yet", forged(|_, body| body["nbf"] = json!(now + 120))),
             ("nbf as text", forged(|_, body| body["nbf"] = json!("soon"))),
-            ("no sid", forged(|_, body| drop(body.as_object_mut().expect("object").remove("sid")))),
-            ("no exp", forged(|_, body| drop(body.as_object_mut().expect("object").remove("exp")))),
-            ("no iat", forged(|_, body| drop(body.as_object_mut().expect("object").remove("iat")))),
-            ("no iss", forged(|_, body| drop(body.as_object_mut().expect("object").remove("iss")))),
+            ("sid", forged(|_, body| body["sid"] = json!("\0"))),
+            (
+                "no sid",
+                forged(|_, body| drop(body.as_object_mut().expect("object").remove("sid"))),
+            ),
+            (
+                "no exp",
+                forged(|_, body| drop(body.as_object_mut().expect("object").remove("exp"))),
+            ),
+            (
+                "no iat",
+                forged(|_, body| drop(body.as_object_mut().expect("object").remove("iat"))),
+            ),
+            (
+                "no iss",
+                forged(|_, body| drop(body.as_object_mut().expect("object").remove("iss"))),
+            ),
         ];
         for (what, token) in refused {
-            assert!(matches!(key().verify(&token), Err(Error::InvalidToken)), "{what}");
+            assert!(
+                matches!(key().verify(&token), Err(Error::InvalidToken)),
+                "{what}"
+            );
         }
     }
 
     #[test]
     fn another_key_or_algorithm_is_refused() {
-        let other = TokenKey::new(&[7; 32], "edd-cloud-auth".to_owned(), "edd-cloud".to_owned());
+        let other = TokenKey::new(
+            &[7; 32],
+            "edd-cloud-auth".to_owned(),
+            "edd-cloud".to_owned(),
+        );
         let foreign = other.sign(claims()).expect("signs");
         assert!(key().verify(&foreign).is_err());
 

@@ -40,14 +40,23 @@ struct Input {
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Found {
-    Found { user_id: i32, password_hash: String, disabled: bool },
+    Found {
+        user_id: i32,
+        password_hash: String,
+        disabled: bool,
+    },
     Unknown,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Opened {
-    Opened { issued_at: i64, expires_at: i64, expires_at_text: String, user: User },
+    Opened {
+        issued_at: i64,
+        expires_at: i64,
+        expires_at_text: String,
+        user: User,
+    },
     Changed,
 }
 
@@ -89,13 +98,21 @@ async fn verify(ctx: &Context, username: &str, password: &Password) -> Result<Ve
     };
     let verdict = ctx.verify(password, stored)?;
     match found {
-        Found::Found { user_id, password_hash: hash, disabled: false } => {
+        Found::Found {
+            user_id,
+            password_hash: hash,
+            disabled: false,
+        } => {
             let new_hash = match verdict {
                 Verdict::Match => None,
                 Verdict::MatchOutdated => Some(ctx.hash(password)?),
                 Verdict::Mismatch => return Err(Error::InvalidCredentials),
             };
-            Ok(Verified { user_id, hash, new_hash })
+            Ok(Verified {
+                user_id,
+                hash,
+                new_hash,
+            })
         }
         Found::Found { .. } | Found::Unknown => Err(Error::InvalidCredentials),
     }
@@ -107,21 +124,27 @@ async fn open(
     request: &Request,
     verified: &Verified,
 ) -> Result<Option<Response>, Error> {
-    let sid = Uuid::now_v7().to_string();
+    let sid = Uuid::now_v7();
+    let session_id = sid.to_string();
     let client_address = request.client_address();
     let user_agent = user_agent(request);
     let params = [
         Param::Int4(verified.user_id),
         Param::Text(&verified.hash),
         Param::OptionalText(verified.new_hash.as_deref()),
-        Param::Text(&sid),
+        Param::Text(&session_id),
         Param::Float8(ctx.config.session_ttl.as_secs_f64().floor()),
         Param::OptionalText(client_address.as_deref()),
         Param::OptionalText(user_agent.as_deref()),
         Param::Text(&ctx.config.admin_username),
     ];
     match ctx.db.one(OPEN, &params).await? {
-        Opened::Opened { issued_at, expires_at, expires_at_text, user } => {
+        Opened::Opened {
+            issued_at,
+            expires_at,
+            expires_at_text,
+            user,
+        } => {
             let token = ctx.config.token_key.sign(Claims {
                 user_id: user.user_id,
                 username: user.username.clone(),
@@ -147,5 +170,11 @@ async fn open(
 /// The client's `User-Agent`, fit for a text column.
 fn user_agent(request: &Request) -> Option<String> {
     let value = request.header("user-agent")?;
-    Some(value.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS).collect())
+    Some(
+        value
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(USER_AGENT_CHARS)
+            .collect(),
+    )
 }

@@ -21,8 +21,8 @@ enum Output {
 }
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
-    let claims = authenticate::claims(ctx, request)?;
-    match ctx.db.one(SQL, &[Param::Text(&claims.sid)]).await? {
+    let sid = authenticate::claims(ctx, request)?.sid.to_string();
+    match ctx.db.one(SQL, &[Param::Text(&sid)]).await? {
         Output::Ended => Ok(Response::no_content()),
         Output::NotLive => Err(Error::InvalidToken),
     }

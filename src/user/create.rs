@@ -41,7 +41,10 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
     authenticate::admin(ctx, request).await?;
     let input: Input = input::json(request)?;
     check_username(&input.username)?;
-    input.display_name.as_deref().map_or(Ok(()), check_display_name)?;
+    input
+        .display_name
+        .as_deref()
+        .map_or(Ok(()), check_display_name)?;
     let password = Password::chosen(&input.password, ctx.config.password_min_length)
         .map_err(|refusal| Error::field("password", refusal))?;
     let hash = ctx.hash(&password)?;
@@ -56,11 +59,16 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
         ];
         match ctx.db.one(SQL, &params).await? {
             Output::Created { user } => {
-                return Ok(Response::created(format!("/admin/users/{}", user.public_id), &user));
+                return Ok(Response::created(
+                    format!("/admin/users/{}", user.public_id),
+                    &user,
+                ));
             }
             Output::UsernameTaken => return Err(Error::UsernameTaken),
             Output::Retry => {}
         }
     }
-    Err(Error::internal(format!("{MAX_TRIES} random public ids were all taken")))
+    Err(Error::internal(format!(
+        "{MAX_TRIES} random public ids were all taken"
+    )))
 }

@@ -22,13 +22,29 @@ const SQL: &str = include_str!("update.sql");
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
-    #[serde(default, deserialize_with = "input::nullable", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "input::nullable",
+        skip_serializing_if = "Option::is_none"
+    )]
     display_name: Option<Option<String>>,
-    #[serde(default, deserialize_with = "input::present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "input::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     username: Option<String>,
-    #[serde(default, deserialize_with = "input::present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "input::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     disabled: Option<bool>,
-    #[serde(default, deserialize_with = "input::present", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "input::present",
+        skip_serializing_if = "Option::is_none"
+    )]
     is_admin: Option<bool>,
 }
 
@@ -53,8 +69,11 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
         }
     }
     let patch = serde_json::to_string(&input).map_err(Error::internal)?;
-    let params =
-        [Param::Text(id), Param::Text(&patch), Param::Text(&ctx.config.admin_username)];
+    let params = [
+        Param::Text(id),
+        Param::Text(&patch),
+        Param::Text(&ctx.config.admin_username),
+    ];
     match ctx.db.one(SQL, &params).await? {
         Output::Changed { user } => Ok(Response::ok(&user)),
         Output::UsernameTaken => Err(Error::UsernameTaken),
@@ -63,7 +82,13 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
 }
 
 fn check(input: &Input) -> Result<(), Error> {
-    if let Input { display_name: None, username: None, disabled: None, is_admin: None } = input {
+    if let Input {
+        display_name: None,
+        username: None,
+        disabled: None,
+        is_admin: None,
+    } = input
+    {
         return Err(Error::InvalidJson(
             "changes nothing: give display_name, username, disabled or is_admin".to_owned(),
         ));

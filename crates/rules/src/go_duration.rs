@@ -79,7 +79,11 @@ fn scaled(number: &str, unit_ns: u128) -> Option<u128> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: u128 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let mut result = whole.checked_mul(unit_ns)?;
     let mut place = unit_ns;
     for digit in fraction.chars() {
@@ -114,8 +118,21 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_positive_go_duration() {
         for text in [
-            "", "24", "h", "1d", "1 h", "-1h", "0s", "0", "1.2.3s", ".s", "1h ", "１h", "1H",
-            "9999999999h", "99999999999999999999999999999999999999999h",
+            "",
+            "24",
+            "h",
+            "1d",
+            "1 h",
+            "-1h",
+            "0s",
+            "0",
+            "1.2.3s",
+            ".s",
+            "1h ",
+            "１h",
+            "1H",
+            "9999999999h",
+            "99999999999999999999999999999999999999999h",
         ] {
             assert!(parse(text).is_err(), "{text:?} was accepted");
         }

@@ -156,7 +156,11 @@ impl Server {
             // The epoch goes on while the instance waits, but then there is one
             // call at most: these are ticks of computing.
             ticks_left = ticks_left.saturating_sub(1);
-            Ok(if ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
+            Ok(if ticks_left == 0 {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Yield(1)
+            })
         });
         let (sender, receiver) = oneshot::channel();
         let mut http = store.data_mut().http();
@@ -165,8 +169,10 @@ impl Server {
         let outparam = http.new_response_outparam(sender)?;
         let handled = async {
             let proxy = self.component.instantiate_async(&mut store).await?;
-            let result =
-                proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await;
+            let result = proxy
+                .wasi_http_incoming_handler()
+                .call_handle(&mut store, request, outparam)
+                .await;
             drop(store);
             result
         };
@@ -217,7 +223,9 @@ async fn accept(
 async fn read_body(mut body: Incoming) -> Result<Full<Bytes>, hyper::Error> {
     let mut bytes = BytesMut::new();
     while bytes.len() < BODY_BYTES && !body.is_end_stream() {
-        let Some(frame) = body.frame().await else { break };
+        let Some(frame) = body.frame().await else {
+            break;
+        };
         if let Ok(data) = frame?.into_data() {
             bytes.extend_from_slice(&data);
         }
@@ -238,7 +246,10 @@ fn add_spin_headers(head: &mut hyper::http::request::Parts, client: SocketAddr) 
         },
         (None, None) => return false,
     };
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     for (name, value) in [
         ("spin-path-info", head.uri.path().to_owned()),
         ("spin-full-url", format!("http://{host}{target}")),

@@ -23,10 +23,7 @@ pub enum Outcome {
 /// # Errors
 ///
 /// A database error, or a hash that can't be computed.
-pub async fn ensure(
-    connection: &mut PgConnection,
-    user: &DefaultUser,
-) -> anyhow::Result<Outcome> {
+pub async fn ensure(connection: &mut PgConnection, user: &DefaultUser) -> anyhow::Result<Outcome> {
     let present: bool =
         sqlx::query_scalar("select exists (select from users where lower(username) = lower($1))")
             .bind(&user.username)

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use async_nats::ServerAddr;
 use clap::{Args, Parser, Subcommand};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::relay::Relay;
 use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging, migrate, status, stream};
+use futures::StreamExt;
 use sqlx::{ConnectOptions, Connection};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +43,8 @@ enum Command {
     Status(StatusArgs),
     /// Publish events
     Relay(RelayArgs),
+    /// Print events as they are published, until Ctrl-C
+    Watch(Watch),
 }
 
 #[derive(Args)]
@@ -70,7 +74,12 @@ struct Run {
     #[arg(long, env = "DEFAULT_USERNAME", value_name = "NAME")]
     default_username: Option<String>,
     /// Its password
-    #[arg(long, env = "DEFAULT_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "DEFAULT_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
     default_password: Option<String>,
     /// The user who may use the admin API whatever its row says
     #[arg(long, env = "ADMIN_USERNAME", value_name = "NAME")]
@@ -100,6 +109,15 @@ struct RelayArgs {
     once: bool,
 }
 
+#[derive(Args)]
+struct Watch {
+    #[command(flatten)]
+    nats: Nats,
+    /// Subject, which may have wildcards
+    #[arg(default_value = edd_auth_events::STREAM_SUBJECTS)]
+    subject: String,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments::with_double_dashes(std::env::args_os()));
@@ -109,13 +127,18 @@ async fn main() -> ExitCode {
         Command::Migrate(args) => migrate(args).await,
         Command::Status(args) => status(args).await,
         Command::Relay(args) => relay_once(args).await,
+        Command::Watch(args) => watch(args).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("auth-sidecar: {error:#}");
             // 2, as for a flag that is wrong: nothing was started.
-            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<ConfigError>() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -133,11 +156,19 @@ async fn run(args: Run) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("can't listen on {} (--ops-addr)", args.ops_addr))?;
     tracing::info!("health and metrics on http://{}", ops.local_addr()?);
-    let settings =
-        Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
+    let settings = Settings {
+        database,
+        nats,
+        default_user,
+        admin_username,
+        ops,
+        program: PROGRAM,
+    };
     let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let stop = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -166,10 +197,18 @@ async fn status(args: StatusArgs) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
     let nats = config::nats(args.nats.nats_url)?;
     let mut connection = database.connect().await.context("database")?;
-    print!("{}", status::database(&mut connection).await.context("database")?);
+    print!(
+        "{}",
+        status::database(&mut connection)
+            .await
+            .context("database")?
+    );
     connection.close().await?;
     match nats {
-        Some(server) => print!("{}", status::stream(&connect(server).await?).await),
+        Some(server) => {
+            let jetstream = stream::context(connect(server).await?);
+            print!("{}", status::stream(&jetstream).await);
+        }
         None => println!("stream:    unknown; NATS_URL is not set"),
     }
     Ok(())
@@ -177,9 +216,7 @@ async fn status(args: StatusArgs) -> anyhow::Result<()> {
 
 async fn relay_once(args: RelayArgs) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
-    let server = config::nats(args.nats.nats_url)?
-        .ok_or_else(|| ConfigError::new("NATS_URL", "is not set: where the events go"))?;
-    let jetstream = connect(server).await?;
+    let jetstream = stream::context(connect(args.nats.required()?).await?);
     let relay = Relay {
         database,
         jetstream,
@@ -191,15 +228,36 @@ async fn relay_once(args: RelayArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints subject and payload of each event, a line each.
+async fn watch(args: Watch) -> anyhow::Result<()> {
+    let client = connect(args.nats.required()?).await?;
+    let mut events = client.subscribe(args.subject).await?;
+    client.flush().await?;
+    eprintln!("watching; end with Ctrl-C");
+    while let Some(event) = events.next().await {
+        println!(
+            "{} {}",
+            event.subject,
+            String::from_utf8_lossy(&event.payload)
+        );
+    }
+    Ok(())
+}
+
+impl Nats {
+    /// The server, for commands that can't do without.
+    fn required(self) -> Result<ServerAddr, ConfigError> {
+        config::nats(self.nats_url)?
+            .ok_or_else(|| ConfigError::new("NATS_URL", "is not set: where the events are"))
+    }
+}
+
 /// Connects to NATS, or fails: nobody wants to wait at a prompt for ever.
-async fn connect(
-    server: async_nats::ServerAddr,
-) -> anyhow::Result<async_nats::jetstream::Context> {
-    let client = async_nats::ConnectOptions::new()
+async fn connect(server: ServerAddr) -> anyhow::Result<async_nats::Client> {
+    async_nats::ConnectOptions::new()
         .name(PROGRAM)
         .connection_timeout(NATS_TIMEOUT)
         .connect(server)
         .await
-        .context("NATS")?;
-    Ok(stream::context(client))
+        .context("NATS")
 }

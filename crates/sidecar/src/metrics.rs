@@ -31,7 +31,11 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("auth");
         let backlog = Gauge::default();
-        registry.register("outbox_backlog", "Events that wait to be published", backlog.clone());
+        registry.register(
+            "outbox_backlog",
+            "Events that wait to be published",
+            backlog.clone(),
+        );
         let backlog_age_seconds = Gauge::default();
         registry.register_with_unit(
             "outbox_backlog_age",

@@ -7,9 +7,21 @@ use sqlx::{PgConnection, SqlSafeStr};
 
 /// Number, name and text of every file in `migrations/`.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
-    (1, "users", include_str!("../../../migrations/0001_users.sql")),
-    (2, "outbox", include_str!("../../../migrations/0002_outbox.sql")),
-    (3, "sessions", include_str!("../../../migrations/0003_sessions.sql")),
+    (
+        1,
+        "users",
+        include_str!("../../../migrations/0001_users.sql"),
+    ),
+    (
+        2,
+        "outbox",
+        include_str!("../../../migrations/0002_outbox.sql"),
+    ),
+    (
+        3,
+        "sessions",
+        include_str!("../../../migrations/0003_sessions.sql"),
+    ),
 ];
 
 /// Applies what is missing. sqlx holds an advisory lock meanwhile, so that any
@@ -28,7 +40,10 @@ pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
     migrator.set_ignore_missing(true);
     migrator.run(&mut *connection).await?;
     let after = applied(connection).await?;
-    Ok(after.into_iter().filter(|version| !before.contains(version)).collect())
+    Ok(after
+        .into_iter()
+        .filter(|version| !before.contains(version))
+        .collect())
 }
 
 /// The newest migration that this program knows.
@@ -83,8 +98,10 @@ mod tests {
             .filter(|name| name.ends_with(".sql"))
             .collect();
         files.sort();
-        let embedded: Vec<String> =
-            MIGRATIONS.iter().map(|(version, name, _)| format!("{version:04}_{name}.sql")).collect();
+        let embedded: Vec<String> = MIGRATIONS
+            .iter()
+            .map(|(version, name, _)| format!("{version:04}_{name}.sql"))
+            .collect();
         assert_eq!(files, embedded);
     }
 }

@@ -97,11 +97,7 @@ pub async fn mark_published(
 /// # Errors
 ///
 /// A database error.
-pub async fn mark_failed(
-    connection: &mut PgConnection,
-    id: i64,
-    reason: &str,
-) -> sqlx::Result<()> {
+pub async fn mark_failed(connection: &mut PgConnection, id: i64, reason: &str) -> sqlx::Result<()> {
     sqlx::query("update outbox set attempts = attempts + 1, last_error = $2 where id = $1")
         .bind(id)
         .bind(reason)
@@ -158,5 +154,9 @@ pub async fn depth(connection: &mut PgConnection) -> sqlx::Result<Depth> {
     )
     .fetch_one(connection)
     .await?;
-    Ok(Depth { backlog, age_seconds, set_aside })
+    Ok(Depth {
+        backlog,
+        age_seconds,
+        set_aside,
+    })
 }

@@ -102,6 +102,27 @@ impl Relay {
                 () = shutdown.cancelled() => {}
             }
         }
+        // Requests that were in flight have committed their events by now.
+        if timeout(DRAIN_TIMEOUT, self.drain_before_exit())
+            .await
+            .is_err()
+        {
+            tracing::warn!("relay: stopped with events left in the outbox");
+        }
+    }
+
+    /// Publishes what there is, unless another process does it.
+    async fn drain_before_exit(&self) {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.once().await {
+                Ok(_) | Err(RelayError::NotLeader) => return,
+                Err(error) => {
+                    tracing::warn!("relay: {error}");
+                    sleep(backoff.next_delay()).await;
+                }
+            }
+        }
     }
 
     /// Publishes what there is, once.
@@ -138,10 +159,6 @@ impl Relay {
                 () = shutdown.cancelled() => break,
             }
         }
-        // Requests that were in flight have committed their events by now.
-        if timeout(DRAIN_TIMEOUT, self.drain(&mut connection)).await.is_err() {
-            tracing::warn!("relay: stopped with events left in the outbox");
-        }
         let _ = connection.close().await;
         Ok(())
     }
@@ -164,7 +181,9 @@ impl Relay {
 
     async fn ensure_stream(&self) -> Result<(), RelayError> {
         self.check_nats()?;
-        stream::ensure(&self.jetstream).await.map_err(RelayError::Stream)
+        stream::ensure(&self.jetstream)
+            .await
+            .map_err(RelayError::Stream)
     }
 
     /// A publish without a connection would be buffered, time out, and be sent
@@ -203,8 +222,7 @@ impl Relay {
             let id = row.id;
             match Event::from_outbox(row.into()) {
                 Ok(event) => {
-                    let entity =
-                        (event.data.kind().entity(), event.metadata.entity_id.clone());
+                    let entity = (event.data.kind().entity(), event.metadata.entity_id.clone());
                     let place = *places.entry(entity).or_insert_with(|| {
                         queues.push(VecDeque::new());
                         queues.len() - 1
@@ -257,9 +275,11 @@ impl Relay {
         }
         match first_failure {
             None => Ok(published),
-            Some(first) => {
-                Err(RelayError::Publish { failures, tried: published + failures, first })
-            }
+            Some(first) => Err(RelayError::Publish {
+                failures,
+                tried: published + failures,
+                first,
+            }),
         }
     }
 
@@ -278,7 +298,9 @@ impl Relay {
             .map_err(|error| error.to_string())?
             .await
             .map_err(|error| error.to_string())?;
-        self.metrics.publish_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics
+            .publish_seconds
+            .observe(started.elapsed().as_secs_f64());
         i64::try_from(acknowledgement.sequence).map_err(|error| error.to_string())
     }
 }

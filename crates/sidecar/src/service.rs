@@ -82,7 +82,12 @@ pub async fn run(
         let wake = Arc::new(Notify::new());
         let listening = tokio::spawn(listen(settings.database.clone(), Arc::clone(&wake)));
         let jetstream = stream::connect(server, settings.program, Arc::clone(&metrics)).await?;
-        let relay = Relay { database: settings.database, jetstream, metrics, wake };
+        let relay = Relay {
+            database: settings.database,
+            jetstream,
+            metrics,
+            wake,
+        };
         relay.run(&shutdown).await;
         listening.abort();
     } else {
@@ -106,7 +111,10 @@ async fn prepare(database: &PgConnectOptions, user: &DefaultUser) -> anyhow::Res
             Err(error) => error,
         };
         let delay = backoff.next_delay();
-        tracing::warn!("database: {error:#}; trying again in {} ms", delay.as_millis());
+        tracing::warn!(
+            "database: {error:#}; trying again in {} ms",
+            delay.as_millis()
+        );
         sleep(delay).await;
     }
 }
@@ -161,7 +169,10 @@ async fn listen(database: PgConnectOptions, wake: Arc<Notify>) {
     let mut backoff = Backoff::default();
     loop {
         let result: sqlx::Result<()> = async {
-            let pool = PgPoolOptions::new().max_connections(1).connect_with(database.clone()).await?;
+            let pool = PgPoolOptions::new()
+                .max_connections(1)
+                .connect_with(database.clone())
+                .await?;
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen("outbox").await?;
             backoff.reset();

@@ -54,7 +54,10 @@ pub fn servers() -> anyhow::Result<()> {
     eprintln!("xtask: installing {} with apt-get", missing.join(" and "));
     let apt_get = |args: &[&str]| {
         let mut command = Command::new(apt[0]);
-        command.args(&apt[1..]).args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        command
+            .args(&apt[1..])
+            .args(args)
+            .env("DEBIAN_FRONTEND", "noninteractive");
         process::run(&mut command)
     };
     apt_get(&["update"])
@@ -104,5 +107,7 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
 }

@@ -1,6 +1,6 @@
 //! Child processes that end when they should.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -52,7 +52,12 @@ impl Server {
             .process_group(0)
             .spawn()
             .with_context(|| format!("can't start {name}"))?;
-        Ok(Self { name, child, stop_signal, log: log.to_path_buf() })
+        Ok(Self {
+            name,
+            child,
+            stop_signal,
+            log: log.to_path_buf(),
+        })
     }
 
     /// Waits until `ready` says so.
@@ -68,7 +73,11 @@ impl Server {
         let started = Instant::now();
         while !ready() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status}; the end of its log:\n{}", self.name, self.log_end());
+                bail!(
+                    "{} ended with {status}; the end of its log:\n{}",
+                    self.name,
+                    self.log_end()
+                );
             }
             if started.elapsed() > limit {
                 bail!(
@@ -113,7 +122,11 @@ impl Server {
                 return Ok(status);
             }
             if started.elapsed() > limit {
-                bail!("{} did not end within {} seconds", self.name, limit.as_secs());
+                bail!(
+                    "{} did not end within {} seconds",
+                    self.name,
+                    limit.as_secs()
+                );
             }
             std::thread::sleep(POLL);
         }
@@ -168,7 +181,9 @@ impl Drop for Server {
 ///
 /// When it can't be started or fails.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("can't start {command:?}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("can't start {command:?}"))?;
     if !status.success() {
         bail!("{:?} ended with {status}", command.get_program());
     }
@@ -208,13 +223,22 @@ pub fn free_port() -> anyhow::Result<u16> {
 /// Whether `GET path` is answered with 200.
 #[must_use]
 pub fn answers_ok(address: &str, path: &str) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut status_line = String::new();
-        BufReader::new(stream.take(256)).read_line(&mut status_line)?;
-        Ok(status_line)
-    };
-    ask().is_ok_and(|line| line.starts_with("HTTP/1.1 200 "))
+    get(address, path).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+}
+
+/// The whole answer to `GET path`, head and body, of a server on this machine.
+///
+/// # Errors
+///
+/// When nobody answers.
+pub fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

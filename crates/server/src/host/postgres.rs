@@ -76,8 +76,9 @@ impl Databases {
     }
 
     async fn connect(&self, address: &str) -> Result<Object, Error> {
-        let mut config: Config =
-            address.parse().map_err(|error| failed_to_connect(format!("{error:?}")))?;
+        let mut config: Config = address
+            .parse()
+            .map_err(|error| failed_to_connect(format!("{error:?}")))?;
         self.check_allowed(&config)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
@@ -99,11 +100,15 @@ impl Databases {
     fn check_allowed(&self, config: &Config) -> Result<(), Error> {
         let ports = config.get_ports();
         if config.get_hosts().is_empty() {
-            return Err(failed_to_connect("the connection string names no host".to_owned()));
+            return Err(failed_to_connect(
+                "the connection string names no host".to_owned(),
+            ));
         }
         for (place, host) in config.get_hosts().iter().enumerate() {
             let PgHost::Tcp(host) = host else {
-                return Err(failed_to_connect("Unix sockets are not supported".to_owned()));
+                return Err(failed_to_connect(
+                    "Unix sockets are not supported".to_owned(),
+                ));
             };
             let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
             if !self.allowed.permit(host, port) {
@@ -122,7 +127,9 @@ impl Databases {
         }
         // Nothing is left behind on a connection: there are no transactions, and
         // no statement of the component changes a setting. So nothing is cleaned.
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let manager = if config.get_ssl_mode() == SslMode::Disable {
             Manager::from_config(config, NoTls, recycling)
         } else {
@@ -174,7 +181,9 @@ impl HostConnection for State {
             wasmtime::bail!("transaction control: Spin would hand it on to the next request");
         }
         let Connection(Some(client)) = self.table.get(&connection)? else {
-            return Ok(Err(failed_to_connect("the connection was closed".to_owned())));
+            return Ok(Err(failed_to_connect(
+                "the connection was closed".to_owned(),
+            )));
         };
         let rows = match timeout(STATEMENT_TIMEOUT, query(client, &statement, &params)).await {
             Ok(Ok(rows)) => rows,
@@ -206,10 +215,18 @@ async fn query(
 ) -> Result<RowSet, Error> {
     let params: Vec<Box<dyn ToSql + Send + Sync>> =
         params.iter().map(parameter).collect::<Result<_, _>>()?;
-    let statement = client.prepare_cached(statement).await.map_err(|e| failed(&e))?;
-    let stream = client.query_raw(&statement, params).await.map_err(|e| failed(&e))?;
-    let rows: Vec<Row> =
-        stream.try_collect().await.map_err(|error| text(format!("{error:?}")))?;
+    let statement = client
+        .prepare_cached(statement)
+        .await
+        .map_err(|e| failed(&e))?;
+    let stream = client
+        .query_raw(&statement, params)
+        .await
+        .map_err(|e| failed(&e))?;
+    let rows: Vec<Row> = stream
+        .try_collect()
+        .await
+        .map_err(|error| text(format!("{error:?}")))?;
     let columns = rows.first().map(columns).unwrap_or_default();
     let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
     Ok(RowSet { columns, rows })
@@ -225,7 +242,11 @@ fn failed(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return text(as_text);
     };
-    let extras = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
+    let extras = [
+        ("table", db.table()),
+        ("column", db.column()),
+        ("constraint", db.constraint()),
+    ];
     Error::QueryFailed(QueryError::DbError(DbError {
         as_text,
         severity: db.severity().to_owned(),
@@ -358,7 +379,14 @@ fn is_transaction_control(statement: &str) -> bool {
         .collect();
     matches!(
         word.as_str(),
-        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release"
+        "begin"
+            | "start"
+            | "commit"
+            | "end"
+            | "rollback"
+            | "abort"
+            | "savepoint"
+            | "release"
             | "prepare"
     )
 }
@@ -378,17 +406,203 @@ fn without_leading_comments(mut statement: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::host::Shared;
+    use crate::manifest::Environment;
+
+    /// The state of an instance that may reach the tests' PostgreSQL, and a
+    /// connection to it.
+    async fn connected() -> (State, Resource<Connection>) {
+        let url = std::env::var("TEST_DATABASE_URL")
+            .expect("TEST_DATABASE_URL is set by `cargo xtask test`");
+        let mut state = state_for(&url);
+        let connection = state
+            .open(url)
+            .await
+            .expect("no trap")
+            .expect("a connection");
+        (state, connection)
+    }
+
+    fn state_for(url: &str) -> State {
+        let parsed = url::Url::parse(url).expect("a URL");
+        let host = format!("127.0.0.1:{}", parsed.port().expect("a port"));
+        let values = [
+            ("database_url", url),
+            ("database_host", &host),
+            ("jwt_secret", ""),
+            ("admin_username", ""),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = Environment::new(&BTreeMap::from(values)).expect("complete");
+        State::new(Arc::new(Shared::new(environment, 2).expect("a host"))).0
+    }
+
+    /// A connection is used once more: a resource handle is not `Clone`.
+    fn again(connection: &Resource<Connection>) -> Resource<Connection> {
+        Resource::new_borrow(connection.rep())
+    }
+
+    async fn query(
+        sql: &str,
+        params: Vec<ParameterValue>,
+    ) -> wasmtime::Result<Result<RowSet, Error>> {
+        let (mut state, connection) = connected().await;
+        state
+            .query(again(&connection), sql.to_owned(), params)
+            .await
+    }
+
+    #[tokio::test]
+    async fn values_pass_in_and_out() {
+        let rows = query(
+            "select jsonb_build_object('a', $1::text, 'b', $2::int4, 'c', $3::text)",
+            vec![
+                ParameterValue::Str("x".to_owned()),
+                ParameterValue::Int32(7),
+                ParameterValue::DbNull,
+            ],
+        )
+        .await
+        .expect("no trap")
+        .expect("no error");
+        assert_eq!(rows.columns.len(), 1);
+        assert!(matches!(rows.columns[0].data_type, DbDataType::Jsonb));
+        let [row] = rows.rows.as_slice() else {
+            panic!("{} rows", rows.rows.len())
+        };
+        let [DbValue::Jsonb(json)] = row.as_slice() else {
+            panic!("not one jsonb")
+        };
+        let json: serde_json::Value = serde_json::from_slice(json).expect("JSON");
+        assert_eq!(json, serde_json::json!({"a": "x", "b": 7, "c": null}));
+    }
+
+    #[tokio::test]
+    async fn a_query_without_a_row_is_a_trap() {
+        let trap = query("select 1 where false", vec![])
+            .await
+            .expect_err("a trap");
+        assert!(trap.to_string().contains("without a row"), "{trap}");
+    }
+
+    #[tokio::test]
+    async fn transaction_control_is_a_trap() {
+        for statement in ["begin", "-- a\nstart transaction", "commit"] {
+            assert!(query(statement, vec![]).await.is_err(), "{statement}");
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_of_execution_are_text_and_errors_of_parsing_are_structured() {
+        // Volatile, so that the planner does not find out first.
+        let execution = query("select 1 / (random() * 0)::int4", vec![]).await;
+        match execution.expect("no trap") {
+            Err(Error::QueryFailed(QueryError::Text(text))) => assert!(text.contains("22012")),
+            other => panic!("{other:?}"),
+        }
+        match query("select * from nothing", vec![])
+            .await
+            .expect("no trap")
+        {
+            Err(Error::QueryFailed(QueryError::DbError(error))) => assert_eq!(error.code, "42P01"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn types_that_spin_loses_are_errors() {
+        for value in [
+            "now()",
+            "'{}'::json",
+            "'127.0.0.1'::inet",
+            "'a'::name",
+            "gen_random_uuid()",
+            "1::numeric",
+        ] {
+            let result = query(&format!("select {value}"), vec![])
+                .await
+                .expect("no trap");
+            assert!(
+                matches!(result, Err(Error::QueryFailed(QueryError::Text(_)))),
+                "{value}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn parameters_have_to_match_exactly() {
+        for (sql, param) in [
+            ("select $1::int8", ParameterValue::Int32(1)),
+            ("select $1::int4", ParameterValue::Int64(1)),
+            ("select $1::uuid", ParameterValue::Str("x".to_owned())),
+            ("select $1::jsonb", ParameterValue::Str("{}".to_owned())),
+            ("select $1::timestamptz", ParameterValue::Timestamp(0)),
+        ] {
+            assert!(
+                query(sql, vec![param]).await.expect("no trap").is_err(),
+                "{sql}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn other_hosts_than_the_manifests_are_refused() {
+        let url = std::env::var("TEST_DATABASE_URL").expect("set by `cargo xtask test`");
+        let mut state = state_for(&url);
+        for other in [
+            "postgres://127.0.0.1:1/auth",
+            &url.replace("127.0.0.1", "localhost"),
+            "host=/tmp user=auth",
+            "user=auth",
+        ] {
+            match state.open(other.to_owned()).await.expect("no trap") {
+                Err(Error::ConnectionFailed(reason)) => {
+                    assert!(!reason.contains("refused"), "{reason}");
+                }
+                _ => panic!("{other} was allowed"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pool_that_is_in_use_is_an_error_and_a_connection_comes_back() {
+        let (mut state, first) = connected().await;
+        let url = std::env::var("TEST_DATABASE_URL").expect("set by `cargo xtask test`");
+        let _second = state
+            .open(url.clone())
+            .await
+            .expect("no trap")
+            .expect("a connection");
+        assert!(state.open(url.clone()).await.expect("no trap").is_err());
+        HostConnection::drop(&mut state, first)
+            .await
+            .expect("given back");
+        assert!(state.open(url).await.expect("no trap").is_ok());
+    }
 
     #[test]
     fn transaction_control_is_seen_behind_comments() {
         for statement in [
-            "begin", "BEGIN;", " -- a\n/* b */ start transaction", "commit", "END", "rollback",
+            "begin",
+            "BEGIN;",
+            " -- a\n/* b */ start transaction",
+            "commit",
+            "END",
+            "rollback",
             "savepoint s",
         ] {
             assert!(is_transaction_control(statement), "{statement}");
         }
-        for statement in ["select 1", "-- begin\nselect 1", "with a as (select 1) select 2", ""] {
+        for statement in [
+            "select 1",
+            "-- begin\nselect 1",
+            "with a as (select 1) select 2",
+            "",
+        ] {
             assert!(!is_transaction_control(statement), "{statement}");
         }
     }

@@ -1,0 +1,523 @@
+//! A service of its own for each test: own database, own port.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{self, consumer};
+use edd_auth_rules::password::Password;
+use edd_auth_server::component;
+use edd_auth_server::host::{self, Shared};
+use edd_auth_server::http::Server;
+use edd_auth_server::manifest::Environment;
+use edd_auth_sidecar::config::DefaultUser;
+use edd_auth_sidecar::{default_user, migrate};
+use futures::StreamExt;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use wasmtime::component::Component;
+use xtask::artifacts::Artifacts;
+use xtask::services::{Home, Nats};
+
+pub(crate) const JWT_SECRET: &str = "a secret of tests that has more than 32 bytes";
+pub(crate) const ADMIN: &str = "admin";
+pub(crate) const ADMIN_PASSWORD: &str = "the password of the tests' admin";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// How long anything that has to happen may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Instances that the host of a test has room for.
+const MAX_INSTANCES: u32 = 16;
+
+const TEMPLATE: &str = "e2e_template";
+
+/// A service that listens on a port of its own and has a database of its own.
+pub(crate) struct Service {
+    pub(crate) address: String,
+    pub(crate) database_url: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Service {
+    /// With the schema, the default user, and no relay.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, with other values for some variables of `spin.toml`.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Self {
+        Self::on_database(&new_database().await, variables).await
+    }
+
+    /// On a database that is there already, or is not.
+    pub(crate) async fn on_database(database_url: &str, variables: &[(&str, &str)]) -> Self {
+        let url = url::Url::parse(database_url).expect("a URL");
+        let host = format!(
+            "{}:{}",
+            url.host_str().expect("a host"),
+            url.port().expect("a port")
+        );
+        let mut values: BTreeMap<String, String> = [
+            ("database_url", database_url),
+            ("database_host", &host),
+            ("jwt_secret", JWT_SECRET),
+            ("admin_username", ADMIN),
+        ]
+        .iter()
+        .chain(variables)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+        values.retain(|_, value| value != "(unset)");
+        let environment = Environment::new(&values).expect("complete variables");
+        let shared = Shared::new(environment, 4).expect("a host");
+        let component = host::link(component()).expect("a component that links");
+        let server = Arc::new(Server::new(component, shared, MAX_INSTANCES));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        tokio::spawn(server.serve(listener, CancellationToken::new()));
+        Self {
+            address,
+            database_url: database_url.to_owned(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Request<'_> {
+        self.request("GET", path)
+    }
+
+    pub(crate) fn post(&self, path: &str) -> Request<'_> {
+        self.request("POST", path)
+    }
+
+    pub(crate) fn patch(&self, path: &str) -> Request<'_> {
+        self.request("PATCH", path)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Request<'_> {
+        self.request("DELETE", path)
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request<'_> {
+        Request {
+            service: self,
+            builder: hyper::Request::builder()
+                .method(method)
+                .uri(format!("http://{}{path}", self.address)),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Logs in and returns the token.
+    pub(crate) async fn login(&self, username: &str, password: &str) -> String {
+        let reply = self
+            .post("/login")
+            .json(&json!({"username": username, "password": password}))
+            .send()
+            .await;
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.body["token"].as_str().expect("a token").to_owned()
+    }
+
+    pub(crate) async fn login_admin(&self) -> String {
+        self.login(ADMIN, ADMIN_PASSWORD).await
+    }
+
+    /// Creates a user with the password of the tests and returns it.
+    pub(crate) async fn create_user(&self, admin: &str, username: &str) -> Value {
+        let reply = self
+            .post("/admin/users")
+            .bearer(admin)
+            .json(&json!({"username": username, "password": PASSWORD}))
+            .send()
+            .await;
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        reply.body
+    }
+
+    pub(crate) async fn database(&self) -> PgConnection {
+        connect(&self.database_url).await
+    }
+
+    /// Kind, entity and data of every outbox row, oldest first.
+    pub(crate) async fn outbox(&self) -> Vec<(String, String, Value)> {
+        sqlx::query("select kind, entity_id, data from outbox order by id")
+            .fetch_all(&mut self.database().await)
+            .await
+            .expect("the outbox can be read")
+            .iter()
+            .map(|row| (row.get(0), row.get(1), row.get(2)))
+            .collect()
+    }
+
+    /// The kinds of the outbox rows, oldest first.
+    pub(crate) async fn outbox_kinds(&self) -> Vec<String> {
+        self.outbox()
+            .await
+            .into_iter()
+            .map(|(kind, _, _)| kind)
+            .collect()
+    }
+
+    /// How many rows a condition finds.
+    pub(crate) async fn count(&self, from_where: &'static str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {from_where}")))
+            .fetch_one(&mut self.database().await)
+            .await
+            .expect("a count")
+    }
+}
+
+/// A request that is being made up.
+pub(crate) struct Request<'a> {
+    service: &'a Service,
+    builder: hyper::http::request::Builder,
+    body: Bytes,
+}
+
+impl Request<'_> {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.builder = self.builder.header(name, value);
+        self
+    }
+
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.text("application/json", &body.to_string())
+    }
+
+    pub(crate) fn text(self, media_type: &str, body: &str) -> Self {
+        let mut request = self.header("content-type", media_type);
+        request.body = Bytes::copy_from_slice(body.as_bytes());
+        request
+    }
+
+    /// Sends it, and checks what is true of every response.
+    pub(crate) async fn send(self) -> Reply {
+        let request = self.builder.body(Full::new(self.body)).expect("a request");
+        let sent_id = request.headers().get("x-request-id").cloned();
+        let response = self
+            .service
+            .client
+            .request(request)
+            .await
+            .expect("a response");
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.expect("a whole body").to_bytes();
+        let header = |name: &str| head.headers.get(name).map(|v| v.to_str().expect("text"));
+        let id = header("x-request-id").expect("X-Request-Id");
+        assert!(!id.is_empty() && sent_id.is_none_or(|sent| sent == id));
+        assert_eq!(header("cache-control"), Some("no-store"));
+        assert_eq!(header("x-content-type-options"), Some("nosniff"));
+        assert_ne!(head.status, 500, "{}", String::from_utf8_lossy(&bytes));
+        let body = match header("content-type") {
+            Some("application/json" | "application/problem+json") => {
+                serde_json::from_slice(&bytes).expect("JSON")
+            }
+            Some(_) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+            None => {
+                assert!(bytes.is_empty());
+                Value::Null
+            }
+        };
+        if head.status.is_client_error() || head.status.is_server_error() {
+            assert_eq!(header("content-type"), Some("application/problem+json"));
+            let code = body["code"].as_str().expect("a code");
+            assert_eq!(
+                body["type"],
+                format!("urn:problem-type:edd-cloud-auth:{code}")
+            );
+            assert_eq!(body["status"], head.status.as_u16());
+            assert!(body["title"].is_string() && body["detail"].is_string());
+        }
+        Reply {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+        }
+    }
+}
+
+/// A response, read whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    headers: hyper::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().expect("text"))
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status, self.body["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.body
+        );
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_field(&self, field: &str) {
+        self.assert_problem(400, "invalid_field");
+        assert_eq!(self.body["field"], field, "{}", self.body);
+        let detail = self.body["detail"].as_str().expect("a detail");
+        assert!(detail.starts_with(&format!("`{field}` ")), "{detail}");
+    }
+}
+
+/// The built component, compiled by `cargo xtask`.
+fn component() -> &'static Component {
+    static COMPONENT: OnceLock<Component> = OnceLock::new();
+    COMPONENT.get_or_init(|| {
+        let engine = component::engine(MAX_INSTANCES * 8).expect("an engine");
+        component::start_ticking(&engine).expect("a thread");
+        let file = Artifacts::paths().precompiled;
+        let code = std::fs::read(&file).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; run the tests with `cargo xtask test`",
+                file.display()
+            )
+        });
+        component::from_precompiled(&engine, &code).expect("a component")
+    })
+}
+
+fn server_url() -> String {
+    std::env::var(xtask::test::DATABASE_URL).unwrap_or_else(|_| {
+        panic!(
+            "{} is not set; run the tests with `cargo xtask test`",
+            xtask::test::DATABASE_URL
+        )
+    })
+}
+
+/// The URL of another database of the tests' server.
+fn url_of(database: &str) -> String {
+    let mut url = url::Url::parse(&server_url()).expect("a URL");
+    url.set_path(database);
+    url.to_string()
+}
+
+pub(crate) async fn connect(url: &str) -> PgConnection {
+    PgConnectOptions::from_str(url)
+        .expect("a URL")
+        .connect()
+        .await
+        .expect("a connection")
+}
+
+/// A new database with the schema and the default user. Returns its URL.
+pub(crate) async fn new_database() -> String {
+    static TEMPLATE_MADE: OnceCell<()> = OnceCell::const_new();
+    TEMPLATE_MADE
+        .get_or_init(|| async {
+            let mut server = connect(&server_url()).await;
+            sqlx::query(AssertSqlSafe(format!("drop database if exists {TEMPLATE}")))
+                .execute(&mut server)
+                .await
+                .expect("dropped");
+            sqlx::query(AssertSqlSafe(format!("create database {TEMPLATE}")))
+                .execute(&mut server)
+                .await
+                .expect("created");
+            let mut connection = connect(&url_of(TEMPLATE)).await;
+            migrate::apply(&mut connection).await.expect("migrated");
+            let password = Password::presented(ADMIN_PASSWORD).expect("acceptable");
+            let admin = DefaultUser {
+                username: ADMIN.to_owned(),
+                password,
+            };
+            default_user::ensure(&mut connection, &admin)
+                .await
+                .expect("created");
+            sqlx::query("delete from outbox")
+                .execute(&mut connection)
+                .await
+                .expect("emptied");
+            connection.close().await.expect("closed");
+        })
+        .await;
+    create_database(Some(TEMPLATE)).await
+}
+
+/// A new database without anything in it. Returns its URL.
+pub(crate) async fn empty_database() -> String {
+    create_database(None).await
+}
+
+async fn create_database(template: Option<&str>) -> String {
+    let name = format!("e2e_{}", uuid::Uuid::now_v7().simple());
+    let template = template.map_or(String::new(), |template| format!(" template {template}"));
+    sqlx::query(AssertSqlSafe(format!("create database {name}{template}")))
+        .execute(&mut connect(&server_url()).await)
+        .await
+        .expect("created");
+    url_of(&name)
+}
+
+/// A nats-server of the test's own.
+pub(crate) struct OwnNats {
+    directory: TempDir,
+    server: Option<Nats>,
+}
+
+impl OwnNats {
+    pub(crate) fn start() -> Self {
+        let directory = temporary_directory();
+        let home = Home::new(directory.path()).expect("a home");
+        let server = Nats::start(&home).expect("a nats-server");
+        Self {
+            directory,
+            server: Some(server),
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.as_ref().expect("running").url()
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.server = None;
+    }
+
+    /// On the same port, with the same streams.
+    pub(crate) fn start_again(&mut self) {
+        let home = Home::new(self.directory.path()).expect("a home");
+        self.server = Some(Nats::start(&home).expect("a nats-server"));
+    }
+
+    pub(crate) async fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(async_nats::connect(self.url()).await.expect("a connection"))
+    }
+
+    /// Every message of the stream, once there are at least so many.
+    pub(crate) async fn messages(&self, at_least: usize) -> Vec<Message> {
+        let jetstream = self.jetstream().await;
+        let stream = eventually(async || jetstream.get_stream("AUTH").await.ok()).await;
+        eventually(async || {
+            let mut stream = stream.clone();
+            let info = stream.info().await.ok()?;
+            (info.state.messages >= at_least as u64).then_some(())
+        })
+        .await;
+        let mut stream = stream.clone();
+        let count = stream
+            .info()
+            .await
+            .expect("the stream's state")
+            .state
+            .messages;
+        let consumer: consumer::Consumer<pull::Config> = stream
+            .create_consumer(pull::Config {
+                deliver_policy: DeliverPolicy::All,
+                ack_policy: AckPolicy::None,
+                ..pull::Config::default()
+            })
+            .await
+            .expect("a consumer");
+        let count = usize::try_from(count).expect("fits");
+        let mut delivered = consumer.messages().await.expect("messages").take(count);
+        let mut messages = Vec::new();
+        while let Some(message) = delivered.next().await {
+            messages.push(Message::from(message.expect("a message").message));
+        }
+        messages
+    }
+}
+
+/// An event as a consumer gets it.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) subject: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) payload: Value,
+}
+
+impl From<async_nats::Message> for Message {
+    fn from(message: async_nats::Message) -> Self {
+        let headers = message.headers.iter().flat_map(|headers| headers.iter());
+        Self {
+            subject: message.subject.to_string(),
+            headers: headers
+                .map(|(name, values)| (name.to_string(), values[0].to_string()))
+                .collect(),
+            payload: serde_json::from_slice(&message.payload).expect("JSON"),
+        }
+    }
+}
+
+pub(crate) fn temporary_directory() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), mode).expect("permissions");
+    directory
+}
+
+/// Waits for a condition, which is looked at again and again.
+pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let wait = async {
+        loop {
+            interval.tick().await;
+            if let Some(value) = condition().await {
+                return value;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("what was waited for has happened")
+}
+
+/// A sidecar as a process, logging to a file of the directory.
+pub(crate) fn sidecar_process(
+    directory: &Path,
+    name: &str,
+    database_url: &str,
+    nats_url: &str,
+) -> (xtask::process::Server, String) {
+    let ops = format!("127.0.0.1:{}", xtask::process::free_port().expect("a port"));
+    let mut command = std::process::Command::new(Artifacts::paths().sidecar);
+    command
+        .arg("run")
+        .env(
+            "DATABASE_URL",
+            format!("{database_url}?application_name={name}"),
+        )
+        .env("NATS_URL", nats_url)
+        .env("DEFAULT_USERNAME", ADMIN)
+        .env("DEFAULT_PASSWORD", ADMIN_PASSWORD)
+        .env("ADMIN_USERNAME", ADMIN)
+        .env("OPS_ADDR", &ops);
+    let server = xtask::process::Server::start(
+        "auth-sidecar",
+        &mut command,
+        &directory.join(format!("{name}.log")),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .expect("a sidecar");
+    (server, ops)
+}

@@ -1,0 +1,238 @@
+//! `auth-server` and `auth-sidecar` as an operator meets them.
+
+use std::process::{Command, Output, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use xtask::artifacts::Artifacts;
+use xtask::process::{Server, answers_ok, free_port};
+
+use crate::harness::{
+    ADMIN, ADMIN_PASSWORD, JWT_SECRET, OwnNats, PATIENCE, empty_database, eventually,
+    temporary_directory,
+};
+
+/// A complete environment; "" unsets.
+fn with_environment(command: &mut Command, database_url: &str, change: &[(&str, &str)]) {
+    command.env_clear();
+    for (name, value) in [
+        ("DATABASE_URL", database_url),
+        ("JWT_SECRET", JWT_SECRET),
+        ("ADMIN_USERNAME", ADMIN),
+        ("DEFAULT_USERNAME", ADMIN),
+        ("DEFAULT_PASSWORD", ADMIN_PASSWORD),
+        ("OPS_ADDR", "127.0.0.1:0"),
+        ("ADDR", "127.0.0.1:0"),
+    ]
+    .into_iter()
+    .chain(change.iter().copied())
+    {
+        if value.is_empty() {
+            command.env_remove(name);
+        } else {
+            command.env(name, value);
+        }
+    }
+}
+
+fn run(program: &std::path::Path, args: &[&str], url: &str, change: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(program);
+    with_environment(&mut command, url, change);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs")
+}
+
+#[test]
+fn a_missing_or_malformed_setting_stops_the_start_with_one_line_that_names_it() {
+    let Artifacts {
+        server, sidecar, ..
+    } = Artifacts::paths();
+    let url = "postgres://auth:hunter2@127.0.0.1:1/auth";
+    for (name, value, both) in [
+        ("DATABASE_URL", "", true),
+        ("DATABASE_URL", "mysql://auth:hunter2@db/auth", true),
+        (
+            "DATABASE_URL",
+            "postgres://auth:hunter2@db/auth?sslmode=verify-ca",
+            true,
+        ),
+        ("ADMIN_USERNAME", "", true),
+        ("DEFAULT_USERNAME", "", true),
+        ("DEFAULT_USERNAME", " hunter2", true),
+        ("DEFAULT_PASSWORD", "", true),
+        ("NATS_URL", "nats://hunter2@[", true),
+        ("JWT_SECRET", "", false),
+        ("JWT_SECRET", "hunter2", false),
+        ("PASSWORD_MIN_LENGTH", "3", false),
+        (
+            "DATABASE_URL",
+            "postgres://auth:hunter2@db/auth?sslrootcert=x",
+            false,
+        ),
+    ] {
+        let mut programs = vec![(&server, &[][..])];
+        if both {
+            programs.push((&sidecar, &["run"][..]));
+        }
+        for (program, args) in programs {
+            let output = run(program, args, url, &[(name, value)]);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{name}={value}: {text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.contains(&format!(": {name} ")), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+    let output = run(&server, &["-session-ttl", "1 day"], url, &[]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        (output.status.code(), text.lines().count()),
+        (Some(2), 1),
+        "{text}"
+    );
+    assert!(
+        text.contains("-session-ttl") && text.contains("24h"),
+        "{text}"
+    );
+}
+
+#[test]
+fn help_names_every_setting_and_no_secret() {
+    let Artifacts {
+        server, sidecar, ..
+    } = Artifacts::paths();
+    let url = "postgres://auth:hunter2@127.0.0.1:1/auth";
+    for (program, args, names) in [
+        (
+            &server,
+            &["--help"][..],
+            &["--addr", "--session-ttl", "--log-service", "NATS_URL"][..],
+        ),
+        (
+            &sidecar,
+            &["run", "--help"],
+            &["DATABASE_URL", "DEFAULT_PASSWORD", "OPS_ADDR"],
+        ),
+        (
+            &sidecar,
+            &["--help"],
+            &["run", "migrate", "status", "relay", "watch"],
+        ),
+    ] {
+        let output = run(program, args, url, &[("DEFAULT_PASSWORD", "hunter2")]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success());
+        assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        assert!(
+            !text.contains("hunter2") && !text.contains(JWT_SECRET),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_server_with_its_embedded_component_serves_drains_and_exits_0() {
+    let nats = OwnNats::start();
+    let url = empty_database().await;
+    let directory = temporary_directory();
+    let (port, ops) = (free_port().expect("a port"), free_port().expect("a port"));
+    let mut command = Command::new(Artifacts::paths().server);
+    with_environment(
+        &mut command,
+        &url,
+        &[
+            ("NATS_URL", &nats.url()),
+            ("OPS_ADDR", &format!("127.0.0.1:{ops}")),
+        ],
+    );
+    // Go's flags: one dash, and an address without a host.
+    command.args(["-addr", &format!(":{port}"), "-session-ttl=1h"]);
+    let log = directory.path().join("server.log");
+    let mut server =
+        Server::start("auth-server", &mut command, &log, Signal::SIGTERM).expect("started");
+    let address = format!("127.0.0.1:{port}");
+    let ops = format!("127.0.0.1:{ops}");
+    server
+        .wait_until(PATIENCE, || {
+            answers_ok(&address, "/readyz") && answers_ok(&ops, "/readyz")
+        })
+        .expect("ready");
+
+    // A request whose body is still on its way when the server is asked to stop.
+    let body = json!({"username": ADMIN, "password": ADMIN_PASSWORD}).to_string();
+    let mut stream = TcpStream::connect(&address).await.expect("connected");
+    let head = format!(
+        "POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&body.as_bytes()[..5]).await.expect("sent");
+    // The server has read the head when it answers a later request.
+    assert!(answers_ok(&address, "/healthz"));
+    server.signal(Signal::SIGTERM).expect("asked");
+    eventually(async || TcpStream::connect(&address).await.is_err().then_some(())).await;
+    stream.write_all(&body.as_bytes()[5..]).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("\"expires_in\":3600"), "{answer}");
+
+    assert!(
+        server.wait(PATIENCE).expect("ended").success(),
+        "{}",
+        server.log()
+    );
+    // The event of that last request was published before the end.
+    let messages = nats.messages(2).await;
+    assert!(messages[1].subject.ends_with(".created"), "{messages:?}");
+    let text = server.log();
+    for secret in [ADMIN_PASSWORD, JWT_SECRET, "$argon2id", "eyJ"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn migrate_status_and_relay_once_tell_what_they_did() {
+    let nats = OwnNats::start();
+    let url = empty_database().await;
+    let sidecar = Artifacts::paths().sidecar;
+    let with_nats = [("NATS_URL", nats.url())];
+    let change: Vec<(&str, &str)> = with_nats.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let text = |args: &[&str]| {
+        let output = run(&sidecar, args, &url, &change);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(text(&["status"]).contains("run `auth-sidecar migrate`"));
+    assert_eq!(
+        text(&["migrate"]),
+        "applied migration 1\napplied migration 2\napplied migration 3\n\
+         the schema has version 3\n"
+    );
+    assert_eq!(text(&["migrate"]), "the schema has version 3\n");
+
+    let mut connection = crate::harness::connect(&url).await;
+    sqlx::raw_sql(
+        "insert into outbox (kind, entity_id, data) values ('Nonsense', 'x', '{}'), \
+         ('UserDeleted', 'a1B2c3', '{\"user_id\":7,\"public_id\":\"a1B2c3\",\"username\":\"ada\"}')",
+    )
+    .execute(&mut connection)
+    .await
+    .expect("inserted");
+    assert!(text(&["status"]).contains("2 events wait"));
+    assert_eq!(text(&["relay", "--once"]), "published 1 events\n");
+    let status = text(&["status"]);
+    assert!(status.contains("outbox:    empty"), "{status}");
+    assert!(status.contains("no event is called `Nonsense`"), "{status}");
+    assert!(status.contains("AUTH has 1 messages"), "{status}");
+}
