@@ -12,6 +12,8 @@
 //!   Spin's `client.rs`; an error while the statement is parsed keeps it;
 //! * types that Spin's host can't decode, or only in some version, are errors.
 
+#![expect(clippy::result_large_err, reason = "the error type of Spin's interface")]
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
