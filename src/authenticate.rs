@@ -40,11 +40,7 @@ pub(crate) async fn user(ctx: &Context, request: &Request) -> Result<User, Error
 /// As [`user`], and [`Error::Forbidden`].
 pub(crate) async fn admin(ctx: &Context, request: &Request) -> Result<User, Error> {
     let user = user(ctx, request).await?;
-    if user.is_admin {
-        Ok(user)
-    } else {
-        Err(Error::Forbidden)
-    }
+    if user.is_admin { Ok(user) } else { Err(Error::Forbidden) }
 }
 
 /// The claims of the bearer token. Says nothing about the session.
@@ -98,16 +94,8 @@ mod tests {
     #[test]
     fn no_header_is_missing_and_any_other_header_is_invalid() {
         assert!(matches!(bearer_of(&[]), Err(Error::MissingToken)));
-        for values in [
-            &["Basic YTpi"][..],
-            &["Bearer"],
-            &[""],
-            &["Bearer a", "Bearer b"],
-        ] {
-            assert!(
-                matches!(bearer_of(values), Err(Error::InvalidToken)),
-                "{values:?}"
-            );
+        for values in [&["Basic YTpi"][..], &["Bearer"], &[""], &["Bearer a", "Bearer b"]] {
+            assert!(matches!(bearer_of(values), Err(Error::InvalidToken)), "{values:?}");
         }
     }
 }

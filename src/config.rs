@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn complete_variables_are_a_configuration() {
         let config = load_with(("", None)).expect("complete");
-        assert_eq!(config.session_ttl, Duration::from_secs(86_400));
+        assert_eq!(config.session_ttl, Duration::from_hours(24));
         assert_eq!(config.password_min_length, 15);
     }
 

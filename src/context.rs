@@ -16,10 +16,7 @@ pub(crate) struct Context {
 impl Context {
     /// A context for one request.
     pub(crate) fn new(config: Config) -> Self {
-        Self {
-            db: Database::new(config.database_url.expose()),
-            config,
-        }
+        Self { db: Database::new(config.database_url.expose()), config }
     }
 
     /// Hashes a password. The connection is given back first: a hash takes a

@@ -53,10 +53,7 @@ pub(crate) struct Database {
 impl Database {
     /// A database that no connection has been made to.
     pub(crate) fn new(address: &str) -> Self {
-        Self {
-            address: address.to_owned(),
-            connection: RefCell::new(None),
-        }
+        Self { address: address.to_owned(), connection: RefCell::new(None) }
     }
 
     /// Runs a statement and decodes the one value that it returns.
@@ -83,9 +80,7 @@ impl Database {
                 empty.insert(Connection::open(&self.address).map_err(|error| failed(sql, &error))?)
             }
         };
-        let rows = connection
-            .query(sql, &params)
-            .map_err(|error| failed(sql, &error))?;
+        let rows = connection.query(sql, &params).map_err(|error| failed(sql, &error))?;
         let value = single_jsonb(&rows).ok_or_else(|| {
             Error::internal(format!("{}: not one row with one jsonb column", name(sql)))
         })?;
@@ -111,19 +106,15 @@ fn single_jsonb(rows: &RowSet) -> Option<&[u8]> {
 
 /// The first line of the SQL: its name, for the log.
 fn name(sql: &str) -> &str {
-    sql.lines()
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("-- ")
+    sql.lines().next().unwrap_or_default().trim_start_matches("-- ")
 }
 
 fn failed(sql: &str, error: &PgError) -> Error {
     let (state, cause) = match error {
         PgError::ConnectionFailed(text) => (None, format!("no connection: {text}")),
-        PgError::QueryFailed(QueryError::DbError(error)) => (
-            Some(error.code.as_str()),
-            format!("{} ({})", error.message, error.code),
-        ),
+        PgError::QueryFailed(QueryError::DbError(error)) => {
+            (Some(error.code.as_str()), format!("{} ({})", error.message, error.code))
+        }
         PgError::QueryFailed(QueryError::Text(text))
         | PgError::BadParameter(text)
         | PgError::ValueConversionFailed(text)
@@ -151,10 +142,7 @@ mod tests {
     fn a_failing_row_is_cut_off() {
         let text = r#"Error { kind: Db, cause: Some(DbError { severity: "ERROR", code: SqlState(E23514), message: "new row violates check constraint", detail: Some("Failing row contains (1, $argon2id$v=19$secret)."), hint: None }) }"#;
         let kept = without_row(text);
-        assert!(
-            kept.contains("E23514") && !kept.contains("argon2id"),
-            "{kept}"
-        );
+        assert!(kept.contains("E23514") && !kept.contains("argon2id"), "{kept}");
     }
 
     #[test]

@@ -59,10 +59,7 @@ impl Error {
 
     /// A field that is refused, with a reason that reads on from its name.
     pub(crate) fn field(field: &str, reason: impl std::fmt::Display) -> Self {
-        Self::InvalidField {
-            field: field.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::InvalidField { field: field.to_owned(), reason: reason.to_string() }
     }
 
     /// What the log has to say, if the client is not the one to blame.
@@ -106,10 +103,7 @@ impl Error {
             Self::UnknownRoute => "There is nothing at this path.".to_owned(),
             Self::MethodNotAllowed(allowed) => format!("This path answers to {allowed}."),
             Self::BodyTooLarge => {
-                format!(
-                    "The body may have at most {} bytes.",
-                    crate::http::MAX_BODY_BYTES
-                )
+                format!("The body may have at most {} bytes.", crate::http::MAX_BODY_BYTES)
             }
             Self::BodyUnreadable => "The body ended before it was complete.".to_owned(),
             Self::UnsupportedMediaType => {

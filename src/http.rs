@@ -30,10 +30,7 @@ pub(crate) struct Request {
 impl Request {
     /// Every value of a header, in order. Bytes: a header is not always text.
     pub(crate) fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.headers
-            .iter()
-            .filter(move |(key, _)| key == name)
-            .map(|(_, value)| value.as_slice())
+        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 
     /// The value of a header that occurs once and is text.
@@ -84,11 +81,7 @@ impl Body {
 impl Response {
     /// 200 with a JSON body.
     pub(crate) fn ok(value: &impl Serialize) -> Self {
-        Self {
-            status: 200,
-            headers: Vec::new(),
-            body: Body::json("application/json", value),
-        }
+        Self { status: 200, headers: Vec::new(), body: Body::json("application/json", value) }
     }
 
     /// 201 with a JSON body and the path of what was created.
@@ -102,11 +95,7 @@ impl Response {
 
     /// 204.
     pub(crate) fn no_content() -> Self {
-        Self {
-            status: 204,
-            headers: Vec::new(),
-            body: Body::Empty,
-        }
+        Self { status: 204, headers: Vec::new(), body: Body::Empty }
     }
 
     /// Adds a header.
@@ -169,9 +158,7 @@ async fn read(incoming: IncomingRequest) -> (Request, Result<(), Error>) {
 async fn read_body(incoming: IncomingRequest, request: &mut Request) -> Result<(), Error> {
     use futures::StreamExt;
 
-    let announced = request
-        .header("content-length")
-        .and_then(|value| value.parse().ok());
+    let announced = request.header("content-length").and_then(|value| value.parse().ok());
     if announced.is_some_and(|length: usize| length > MAX_BODY_BYTES) {
         return Err(Error::BodyTooLarge);
     }
@@ -242,10 +229,7 @@ mod tests {
             method: "GET".to_owned(),
             path: "/".to_owned(),
             query: String::new(),
-            headers: headers
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), v.to_vec()))
-                .collect(),
+            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect(),
             body: Vec::new(),
         }
     }
@@ -279,10 +263,7 @@ mod tests {
             ("spin-client-addr", b"[::ffff:192.0.2.7]:4711"),
         ]);
         assert_eq!(request.client_address().as_deref(), Some("192.0.2.7"));
-        assert_eq!(
-            with_headers(&[("spin-client-addr", b"x")]).client_address(),
-            None
-        );
+        assert_eq!(with_headers(&[("spin-client-addr", b"x")]).client_address(), None);
         assert_eq!(with_headers(&[]).client_address(), None);
     }
 }

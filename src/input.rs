@@ -63,9 +63,7 @@ fn explain(path: &str, error: &serde_json::Error) -> Error {
     }
     let expected = message
         .rsplit_once("expected ")
-        .map_or("something else", |(_, rest)| {
-            rest.split(" at line").next().unwrap_or(rest)
-        });
+        .map_or("something else", |(_, rest)| rest.split(" at line").next().unwrap_or(rest));
     Error::field(path, format!("must be {expected}"))
 }
 
@@ -80,20 +78,12 @@ pub(crate) struct Query(Vec<(String, String)>);
 impl Query {
     /// Parses the query of a request.
     pub(crate) fn of(request: &Request) -> Self {
-        Self(
-            form_urlencoded::parse(request.query.as_bytes())
-                .into_owned()
-                .collect(),
-        )
+        Self(form_urlencoded::parse(request.query.as_bytes()).into_owned().collect())
     }
 
     /// The value of a parameter, if it is there.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, Error> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value);
+        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
         let value = values.next();
         if values.next().is_some() {
             return Err(Error::field(name, "is given twice"));
@@ -108,6 +98,7 @@ impl Query {
 /// Turns a member that may be absent, null or a value into
 /// `None`, `Some(None)` or `Some(Some(value))`: JSON Merge Patch (RFC 7396)
 /// tells the three apart, and an `Option` alone does not.
+#[expect(clippy::option_option, reason = "absent, null and a value are three things")]
 pub(crate) fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: serde::Deserialize<'de>,
@@ -153,10 +144,7 @@ mod tests {
     fn assert_field(body: &str, expected_field: &str, expected_reason: &str) {
         match error_of("application/json; charset=utf-8", body) {
             Error::InvalidField { field, reason } => {
-                assert_eq!(
-                    (field.as_str(), reason.as_str()),
-                    (expected_field, expected_reason)
-                );
+                assert_eq!((field.as_str(), reason.as_str()), (expected_field, expected_reason));
             }
             other => panic!("{other:?}"),
         }
@@ -165,21 +153,9 @@ mod tests {
     #[test]
     fn the_field_at_fault_is_named_and_its_value_is_not() {
         assert_field(r#"{"username":"a"}"#, "password", "is missing");
-        assert_field(
-            r#"{"username":"a","password":12345}"#,
-            "password",
-            "must be a string",
-        );
-        assert_field(
-            r#"{"username":null,"password":"b"}"#,
-            "username",
-            "must be a string",
-        );
-        assert_field(
-            r#"{"username":"a","username":"b"}"#,
-            "username",
-            "is given twice",
-        );
+        assert_field(r#"{"username":"a","password":12345}"#, "password", "must be a string");
+        assert_field(r#"{"username":null,"password":"b"}"#, "username", "must be a string");
+        assert_field(r#"{"username":"a","username":"b"}"#, "username", "is given twice");
         assert_field(
             r#"{"username":"a","password":"b","is_admin":true}"#,
             "is_admin",
@@ -189,13 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_json_object_is_said_to_be_none() {
-        for body in [
-            "",
-            "{",
-            "[\"a\",\"b\"]",
-            "\"a\"",
-            "{\"username\":\"\u{1}\"}",
-        ] {
+        for body in ["", "{", "[\"a\",\"b\"]", "\"a\"", "{\"username\":\"\u{1}\"}"] {
             assert!(
                 matches!(error_of("application/json", body), Error::InvalidJson(_)),
                 "{body:?}: {:?}",
@@ -203,20 +173,11 @@ mod tests {
             );
         }
         let trailing = r#"{"username":"a","password":"b"} x"#;
-        assert!(matches!(
-            error_of("application/json", trailing),
-            Error::InvalidJson(_)
-        ));
-        for media_type in [
-            "",
-            "text/plain",
-            "application/jsonp",
-            "application/x-www-form-urlencoded",
-        ] {
-            assert!(matches!(
-                error_of(media_type, "{}"),
-                Error::UnsupportedMediaType
-            ));
+        assert!(matches!(error_of("application/json", trailing), Error::InvalidJson(_)));
+        for media_type in
+            ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded"]
+        {
+            assert!(matches!(error_of(media_type, "{}"), Error::UnsupportedMediaType));
         }
     }
 }

@@ -7,10 +7,7 @@
 // The lints of the component's own target still find what nobody calls.
 #![cfg_attr(
     not(target_arch = "wasm32"),
-    expect(
-        dead_code,
-        reason = "without its entry point a native build calls nothing"
-    )
+    expect(dead_code, reason = "without its entry point a native build calls nothing")
 )]
 
 mod account;
@@ -33,6 +30,7 @@ mod user;
 #[cfg(target_arch = "wasm32")]
 #[expect(
     unsafe_code,
+    clippy::same_length_and_capacity,
     reason = "what the macro generates for the component's ABI"
 )]
 mod entry {

@@ -61,10 +61,6 @@ pub(crate) fn after(query: &Query, list: &str, q: Option<&str>) -> Result<i32, E
 
 /// The cursor of the page that starts after this id.
 pub(crate) fn cursor(list: &str, q: Option<&str>, after: i32) -> String {
-    let cursor = Cursor {
-        list: list.to_owned(),
-        q: q.map(str::to_owned),
-        after,
-    };
+    let cursor = Cursor { list: list.to_owned(), q: q.map(str::to_owned), after };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
 }

@@ -58,11 +58,7 @@ pub(crate) async fn answer(request: &Request) -> Result<Response, Error> {
         "HEAD" => "GET",
         method => method,
     };
-    if !resource
-        .allow()
-        .split(", ")
-        .any(|allowed| allowed == method)
-    {
+    if !resource.allow().split(", ").any(|allowed| allowed == method) {
         return Err(Error::MethodNotAllowed(resource.allow()));
     }
     if resource == Resource::Healthz {
@@ -91,10 +87,7 @@ mod tests {
     fn paths_name_resources() {
         assert_eq!(Resource::find("/login"), Some(Resource::Login));
         assert_eq!(Resource::find("/admin/users"), Some(Resource::Users));
-        assert_eq!(
-            Resource::find("/admin/users/a1B2c3"),
-            Some(Resource::User("a1B2c3"))
-        );
+        assert_eq!(Resource::find("/admin/users/a1B2c3"), Some(Resource::User("a1B2c3")));
     }
 
     #[test]

@@ -72,11 +72,7 @@ impl TokenKey {
     pub(crate) fn sign(&self, claims: Claims) -> Result<String, Error> {
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some(SESSION_TYPE.to_owned());
-        let envelope = Envelope {
-            iss: self.issuer.clone(),
-            aud: self.audience.clone(),
-            claims,
-        };
+        let envelope = Envelope { iss: self.issuer.clone(), aud: self.audience.clone(), claims };
         encode(&header, &envelope, &self.signing).map_err(Error::internal)
     }
 
@@ -149,10 +145,7 @@ mod tests {
     fn a_signed_token_verifies() {
         let token = key().sign(claims()).expect("signs");
         assert_eq!(key().verify(&token).expect("verifies"), claims());
-        assert_eq!(
-            key().verify(&forged(|_, _| {})).expect("verifies"),
-            claims()
-        );
+        assert_eq!(key().verify(&forged(|_, _| {})).expect("verifies"), claims());
     }
 
     #[test]
@@ -161,61 +154,30 @@ mod tests {
         let refused: [(&str, String); 17] = [
             ("empty", String::new()),
             ("no token", "abc".to_owned()),
-            (
-                "type",
-                forged(|header, _| header.typ = Some("JWT".to_owned())),
-            ),
+            ("type", forged(|header, _| header.typ = Some("JWT".to_owned()))),
             ("no type", forged(|header, _| header.typ = None)),
-            (
-                "crit",
-                forged(|header, _| header.crit = Some(vec!["exp".to_owned()])),
-            ),
+            ("crit", forged(|header, _| header.crit = Some(vec!["exp".to_owned()]))),
             ("issuer", forged(|_, body| body["iss"] = json!("another"))),
             ("audience", forged(|_, body| body["aud"] = json!("another"))),
-            (
-                "audiences",
-                forged(|_, body| body["aud"] = json!(["another"])),
-            ),
+            ("audiences", forged(|_, body| body["aud"] = json!(["another"]))),
             ("expired", forged(|_, body| body["exp"] = json!(now - 61))),
-            (
-                "exp as text",
-                forged(|_, body| body["exp"] = json!("32503680000")),
-            ),
+            ("exp as text", forged(|_, body| body["exp"] = json!("32503680000"))),
             ("not yet", forged(|_, body| body["nbf"] = json!(now + 120))),
             ("nbf as text", forged(|_, body| body["nbf"] = json!("soon"))),
             ("sid", forged(|_, body| body["sid"] = json!("\0"))),
-            (
-                "no sid",
-                forged(|_, body| drop(body.as_object_mut().expect("object").remove("sid"))),
-            ),
-            (
-                "no exp",
-                forged(|_, body| drop(body.as_object_mut().expect("object").remove("exp"))),
-            ),
-            (
-                "no iat",
-                forged(|_, body| drop(body.as_object_mut().expect("object").remove("iat"))),
-            ),
-            (
-                "no iss",
-                forged(|_, body| drop(body.as_object_mut().expect("object").remove("iss"))),
-            ),
+            ("no sid", forged(|_, body| drop(body.as_object_mut().expect("object").remove("sid")))),
+            ("no exp", forged(|_, body| drop(body.as_object_mut().expect("object").remove("exp")))),
+            ("no iat", forged(|_, body| drop(body.as_object_mut().expect("object").remove("iat")))),
+            ("no iss", forged(|_, body| drop(body.as_object_mut().expect("object").remove("iss")))),
         ];
         for (what, token) in refused {
-            assert!(
-                matches!(key().verify(&token), Err(Error::InvalidToken)),
-                "{what}"
-            );
+            assert!(matches!(key().verify(&token), Err(Error::InvalidToken)), "{what}");
         }
     }
 
     #[test]
     fn another_key_or_algorithm_is_refused() {
-        let other = TokenKey::new(
-            &[7; 32],
-            "edd-cloud-auth".to_owned(),
-            "edd-cloud".to_owned(),
-        );
+        let other = TokenKey::new(&[7; 32], "edd-cloud-auth".to_owned(), "edd-cloud".to_owned());
         let foreign = other.sign(claims()).expect("signs");
         assert!(key().verify(&foreign).is_err());
 

@@ -33,8 +33,5 @@ pub(crate) async fn handle(ctx: &Context) -> Result<Response, Error> {
             "the schema has version {schema_version}, this component needs {SCHEMA_VERSION}"
         )));
     }
-    Ok(Response::ok(&Output {
-        status: "ready",
-        schema_version,
-    }))
+    Ok(Response::ok(&Output { status: "ready", schema_version }))
 }

@@ -1,7 +1,7 @@
 //! `POST /login`: a name and a password for a token.
 //!
 //! 200 with the token; 400 `invalid_json`, `invalid_field`; 401
-//! `invalid_credentials`; 415. Event: SessionCreated.
+//! `invalid_credentials`; 415. Event: `SessionCreated`.
 //!
 //! A name that nobody has, a wrong password and a disabled user get the same
 //! answer after the same work: one statement and one hash
@@ -40,23 +40,14 @@ struct Input {
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Found {
-    Found {
-        user_id: i32,
-        password_hash: String,
-        disabled: bool,
-    },
+    Found { user_id: i32, password_hash: String, disabled: bool },
     Unknown,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Opened {
-    Opened {
-        issued_at: i64,
-        expires_at: i64,
-        expires_at_text: String,
-        user: User,
-    },
+    Opened { issued_at: i64, expires_at: i64, expires_at_text: String, user: User },
     Changed,
 }
 
@@ -98,21 +89,13 @@ async fn verify(ctx: &Context, username: &str, password: &Password) -> Result<Ve
     };
     let verdict = ctx.verify(password, stored)?;
     match found {
-        Found::Found {
-            user_id,
-            password_hash: hash,
-            disabled: false,
-        } => {
+        Found::Found { user_id, password_hash: hash, disabled: false } => {
             let new_hash = match verdict {
                 Verdict::Match => None,
                 Verdict::MatchOutdated => Some(ctx.hash(password)?),
                 Verdict::Mismatch => return Err(Error::InvalidCredentials),
             };
-            Ok(Verified {
-                user_id,
-                hash,
-                new_hash,
-            })
+            Ok(Verified { user_id, hash, new_hash })
         }
         Found::Found { .. } | Found::Unknown => Err(Error::InvalidCredentials),
     }
@@ -139,12 +122,7 @@ async fn open(
         Param::Text(&ctx.config.admin_username),
     ];
     match ctx.db.one(OPEN, &params).await? {
-        Opened::Opened {
-            issued_at,
-            expires_at,
-            expires_at_text,
-            user,
-        } => {
+        Opened::Opened { issued_at, expires_at, expires_at_text, user } => {
             let token = ctx.config.token_key.sign(Claims {
                 user_id: user.user_id,
                 username: user.username.clone(),
@@ -170,11 +148,5 @@ async fn open(
 /// The client's `User-Agent`, fit for a text column.
 fn user_agent(request: &Request) -> Option<String> {
     let value = request.header("user-agent")?;
-    Some(
-        value
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(USER_AGENT_CHARS)
-            .collect(),
-    )
+    Some(value.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS).collect())
 }

@@ -1,7 +1,7 @@
 //! `POST /logout`: ends the session of the token.
 //!
 //! 204; 401 `missing_token`, `invalid_token`, also when the session has ended
-//! before. Event: SessionInvalidated, reason `logout`.
+//! before. Event: `SessionInvalidated`, reason `logout`.
 
 use serde::Deserialize;
 

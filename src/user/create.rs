@@ -1,7 +1,7 @@
 //! `POST /admin/users`: a new user.
 //!
 //! 201 with the user and `Location`; 400 `invalid_json`, `invalid_field`; 401;
-//! 403; 409 `username_taken`; 415. Event: UserCreated.
+//! 403; 409 `username_taken`; 415. Event: `UserCreated`.
 
 use edd_auth_rules::password::Password;
 use edd_auth_rules::public_id;
@@ -41,10 +41,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
     authenticate::admin(ctx, request).await?;
     let input: Input = input::json(request)?;
     check_username(&input.username)?;
-    input
-        .display_name
-        .as_deref()
-        .map_or(Ok(()), check_display_name)?;
+    input.display_name.as_deref().map_or(Ok(()), check_display_name)?;
     let password = Password::chosen(&input.password, ctx.config.password_min_length)
         .map_err(|refusal| Error::field("password", refusal))?;
     let hash = ctx.hash(&password)?;
@@ -59,16 +56,11 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
         ];
         match ctx.db.one(SQL, &params).await? {
             Output::Created { user } => {
-                return Ok(Response::created(
-                    format!("/admin/users/{}", user.public_id),
-                    &user,
-                ));
+                return Ok(Response::created(format!("/admin/users/{}", user.public_id), &user));
             }
             Output::UsernameTaken => return Err(Error::UsernameTaken),
             Output::Retry => {}
         }
     }
-    Err(Error::internal(format!(
-        "{MAX_TRIES} random public ids were all taken"
-    )))
+    Err(Error::internal(format!("{MAX_TRIES} random public ids were all taken")))
 }

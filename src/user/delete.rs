@@ -1,8 +1,8 @@
 //! `DELETE /admin/users/{id}`: removes a user and all that is theirs.
 //!
 //! 204; 401; 403 `forbidden`, `self_forbidden`; 404 `user_not_found`. Events:
-//! SessionInvalidated with reason `user_deleted` for each session, then
-//! UserDeleted.
+//! `SessionInvalidated` with reason `user_deleted` for each session, then
+//! `UserDeleted`.
 
 use serde::Deserialize;
 

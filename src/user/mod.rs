@@ -13,6 +13,7 @@ pub(crate) mod update;
 
 /// A user as the API shows it: what the SQL function `user_json` returns.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct User {
     /// The integer id.
     pub(crate) user_id: i32,

@@ -1,8 +1,8 @@
 //! `PATCH /admin/users/{id}`: changes the fields that are given.
 //!
 //! 200 with the user; 400 `invalid_json`, `invalid_field`; 401; 403; 404
-//! `user_not_found`; 409 `username_taken`; 415. Events: UserUpdated, and
-//! SessionInvalidated with reason `user_disabled` for each session that
+//! `user_not_found`; 409 `username_taken`; 415. Events: `UserUpdated`, and
+//! `SessionInvalidated` with reason `user_disabled` for each session that
 //! disabling ends.
 
 use serde::{Deserialize, Serialize};
@@ -27,24 +27,13 @@ struct Input {
         deserialize_with = "input::nullable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[expect(clippy::option_option, reason = "absent, null and a value are three things")]
     display_name: Option<Option<String>>,
-    #[serde(
-        default,
-        deserialize_with = "input::present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "input::present", skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    #[serde(
-        default,
-        deserialize_with = "input::present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "input::present", skip_serializing_if = "Option::is_none")]
     disabled: Option<bool>,
-    #[serde(
-        default,
-        deserialize_with = "input::present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "input::present", skip_serializing_if = "Option::is_none")]
     is_admin: Option<bool>,
 }
 
@@ -69,11 +58,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
         }
     }
     let patch = serde_json::to_string(&input).map_err(Error::internal)?;
-    let params = [
-        Param::Text(id),
-        Param::Text(&patch),
-        Param::Text(&ctx.config.admin_username),
-    ];
+    let params = [Param::Text(id), Param::Text(&patch), Param::Text(&ctx.config.admin_username)];
     match ctx.db.one(SQL, &params).await? {
         Output::Changed { user } => Ok(Response::ok(&user)),
         Output::UsernameTaken => Err(Error::UsernameTaken),
@@ -82,13 +67,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
 }
 
 fn check(input: &Input) -> Result<(), Error> {
-    if let Input {
-        display_name: None,
-        username: None,
-        disabled: None,
-        is_admin: None,
-    } = input
-    {
+    if let Input { display_name: None, username: None, disabled: None, is_admin: None } = input {
         return Err(Error::InvalidJson(
             "changes nothing: give display_name, username, disabled or is_admin".to_owned(),
         ));

@@ -24,10 +24,7 @@ async fn a_login_arrives_within_a_second_as_documented() {
     nats.messages(1).await;
 
     let client = async_nats::connect(nats.url()).await.expect("connected");
-    let mut subscription = client
-        .subscribe("auth.session.*.created")
-        .await
-        .expect("subscribed");
+    let mut subscription = client.subscribe("auth.session.*.created").await.expect("subscribed");
     client.flush().await.expect("flushed");
     let started = Instant::now();
     let token = service.login_admin().await;
@@ -79,28 +76,13 @@ async fn the_life_of_a_user_arrives_in_order_and_is_marked() {
     let admin = service.login_admin().await;
     let ada = service.create_user(&admin, "ada").await;
     let path = format!("/admin/users/{}", ada["public_id"].as_str().expect("an id"));
-    service
-        .patch(&path)
-        .bearer(&admin)
-        .json(&json!({"display_name": "Ada"}))
-        .send()
-        .await;
+    service.patch(&path).bearer(&admin).json(&json!({"display_name": "Ada"})).send().await;
     let token = service.login("ada", PASSWORD).await;
     service.login("ada", PASSWORD).await;
     service.post("/logout").bearer(&token).send().await;
-    assert_eq!(
-        service.delete(&path).bearer(&admin).send().await.status,
-        204
-    );
+    assert_eq!(service.delete(&path).bearer(&admin).send().await.status, 204);
 
-    assert_eq!(
-        relay(&service, &nats)
-            .await
-            .once()
-            .await
-            .expect("published"),
-        8
-    );
+    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 8);
     let messages = nats.messages(8).await;
     let of = |prefix: &str| -> Vec<String> {
         messages
@@ -110,10 +92,7 @@ async fn the_life_of_a_user_arrives_in_order_and_is_marked() {
             .collect()
     };
     let id = ada["public_id"].as_str().expect("an id");
-    assert_eq!(
-        of(&format!("auth.user.{id}.")),
-        ["created", "updated", "deleted"]
-    );
+    assert_eq!(of(&format!("auth.user.{id}.")), ["created", "updated", "deleted"]);
     let reasons: Vec<&Value> = messages
         .iter()
         .filter(|message| message.subject.ends_with(".invalidated"))
@@ -143,14 +122,7 @@ async fn a_row_that_is_no_event_is_set_aside_and_blocks_nothing() {
         .await
         .expect("inserted");
     service.login_admin().await;
-    assert_eq!(
-        relay(&service, &nats)
-            .await
-            .once()
-            .await
-            .expect("published"),
-        1
-    );
+    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 1);
     let (reason, attempts): (String, i32) = sqlx::query_as(
         "select last_error, attempts from outbox \
          where set_aside_at is not null and published_at is null",
@@ -176,14 +148,7 @@ async fn a_stream_with_other_limits_is_left_as_it_is() {
     };
     jetstream.create_stream(config).await.expect("created");
     service.login_admin().await;
-    assert_eq!(
-        relay(&service, &nats)
-            .await
-            .once()
-            .await
-            .expect("published"),
-        1
-    );
+    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 1);
     let stream = jetstream.get_stream("AUTH").await.expect("the stream");
     assert_eq!(stream.cached_info().config.max_messages, 7);
 }
@@ -192,32 +157,14 @@ async fn a_stream_with_other_limits_is_left_as_it_is() {
 async fn the_stream_is_created_with_its_limits() {
     let service = Service::start().await;
     let nats = OwnNats::start();
-    assert_eq!(
-        relay(&service, &nats)
-            .await
-            .once()
-            .await
-            .expect("published"),
-        0
-    );
-    let stream = nats
-        .jetstream()
-        .await
-        .get_stream("AUTH")
-        .await
-        .expect("the stream");
+    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 0);
+    let stream = nats.jetstream().await.get_stream("AUTH").await.expect("the stream");
     let config = &stream.cached_info().config;
     assert_eq!(config.subjects, ["auth.>"]);
-    assert_eq!(
-        (config.max_messages, config.max_bytes),
-        (1_000_000, 1_073_741_824)
-    );
+    assert_eq!((config.max_messages, config.max_bytes), (1_000_000, 1_073_741_824));
     assert_eq!(config.max_age.as_secs(), 7 * 24 * 3600);
     assert_eq!(config.duplicate_window.as_secs(), 600);
-    assert_eq!(
-        config.storage,
-        async_nats::jetstream::stream::StorageType::File
-    );
+    assert_eq!(config.storage, async_nats::jetstream::stream::StorageType::File);
 }
 
 /// A relay in this process, connected.

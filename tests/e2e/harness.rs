@@ -65,11 +65,7 @@ impl Service {
     /// On a database that is there already, or is not.
     pub(crate) async fn on_database(database_url: &str, variables: &[(&str, &str)]) -> Self {
         let url = url::Url::parse(database_url).expect("a URL");
-        let host = format!(
-            "{}:{}",
-            url.host_str().expect("a host"),
-            url.port().expect("a port")
-        );
+        let host = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
         let mut values: BTreeMap<String, String> = [
             ("database_url", database_url),
             ("database_host", &host),
@@ -165,11 +161,7 @@ impl Service {
 
     /// The kinds of the outbox rows, oldest first.
     pub(crate) async fn outbox_kinds(&self) -> Vec<String> {
-        self.outbox()
-            .await
-            .into_iter()
-            .map(|(kind, _, _)| kind)
-            .collect()
+        self.outbox().await.into_iter().map(|(kind, _, _)| kind).collect()
     }
 
     /// How many rows a condition finds.
@@ -212,12 +204,7 @@ impl Request<'_> {
     pub(crate) async fn send(self) -> Reply {
         let request = self.builder.body(Full::new(self.body)).expect("a request");
         let sent_id = request.headers().get("x-request-id").cloned();
-        let response = self
-            .service
-            .client
-            .request(request)
-            .await
-            .expect("a response");
+        let response = self.service.client.request(request).await.expect("a response");
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.expect("a whole body").to_bytes();
         let header = |name: &str| head.headers.get(name).map(|v| v.to_str().expect("text"));
@@ -239,18 +226,11 @@ impl Request<'_> {
         if head.status.is_client_error() || head.status.is_server_error() {
             assert_eq!(header("content-type"), Some("application/problem+json"));
             let code = body["code"].as_str().expect("a code");
-            assert_eq!(
-                body["type"],
-                format!("urn:problem-type:edd-cloud-auth:{code}")
-            );
+            assert_eq!(body["type"], format!("urn:problem-type:edd-cloud-auth:{code}"));
             assert_eq!(body["status"], head.status.as_u16());
             assert!(body["title"].is_string() && body["detail"].is_string());
         }
-        Reply {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        }
+        Reply { status: head.status.as_u16(), headers: head.headers, body }
     }
 }
 
@@ -264,9 +244,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .get(name)
-            .map(|value| value.to_str().expect("text"))
+        self.headers.get(name).map(|value| value.to_str().expect("text"))
     }
 
     #[track_caller]
@@ -296,10 +274,7 @@ fn component() -> &'static Component {
         component::start_ticking(&engine).expect("a thread");
         let file = Artifacts::paths().precompiled;
         let code = std::fs::read(&file).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; run the tests with `cargo xtask test`",
-                file.display()
-            )
+            panic!("{}: {error}; run the tests with `cargo xtask test`", file.display())
         });
         component::from_precompiled(&engine, &code).expect("a component")
     })
@@ -307,10 +282,7 @@ fn component() -> &'static Component {
 
 fn server_url() -> String {
     std::env::var(xtask::test::DATABASE_URL).unwrap_or_else(|_| {
-        panic!(
-            "{} is not set; run the tests with `cargo xtask test`",
-            xtask::test::DATABASE_URL
-        )
+        panic!("{} is not set; run the tests with `cargo xtask test`", xtask::test::DATABASE_URL)
     })
 }
 
@@ -322,11 +294,7 @@ fn url_of(database: &str) -> String {
 }
 
 pub(crate) async fn connect(url: &str) -> PgConnection {
-    PgConnectOptions::from_str(url)
-        .expect("a URL")
-        .connect()
-        .await
-        .expect("a connection")
+    PgConnectOptions::from_str(url).expect("a URL").connect().await.expect("a connection")
 }
 
 /// A new database with the schema and the default user. Returns its URL.
@@ -346,17 +314,9 @@ pub(crate) async fn new_database() -> String {
             let mut connection = connect(&url_of(TEMPLATE)).await;
             migrate::apply(&mut connection).await.expect("migrated");
             let password = Password::presented(ADMIN_PASSWORD).expect("acceptable");
-            let admin = DefaultUser {
-                username: ADMIN.to_owned(),
-                password,
-            };
-            default_user::ensure(&mut connection, &admin)
-                .await
-                .expect("created");
-            sqlx::query("delete from outbox")
-                .execute(&mut connection)
-                .await
-                .expect("emptied");
+            let admin = DefaultUser { username: ADMIN.to_owned(), password };
+            default_user::ensure(&mut connection, &admin).await.expect("created");
+            sqlx::query("delete from outbox").execute(&mut connection).await.expect("emptied");
             connection.close().await.expect("closed");
         })
         .await;
@@ -389,10 +349,7 @@ impl OwnNats {
         let directory = temporary_directory();
         let home = Home::new(directory.path()).expect("a home");
         let server = Nats::start(&home).expect("a nats-server");
-        Self {
-            directory,
-            server: Some(server),
-        }
+        Self { directory, server: Some(server) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -424,12 +381,7 @@ impl OwnNats {
         })
         .await;
         let mut stream = stream.clone();
-        let count = stream
-            .info()
-            .await
-            .expect("the stream's state")
-            .state
-            .messages;
+        let count = stream.info().await.expect("the stream's state").state.messages;
         let consumer: consumer::Consumer<pull::Config> = stream
             .create_consumer(pull::Config {
                 deliver_policy: DeliverPolicy::All,
@@ -487,9 +439,7 @@ pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>)
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .expect("what was waited for has happened")
+    tokio::time::timeout(PATIENCE, wait).await.expect("what was waited for has happened")
 }
 
 /// A sidecar as a process, logging to a file of the directory.
@@ -503,10 +453,7 @@ pub(crate) fn sidecar_process(
     let mut command = std::process::Command::new(Artifacts::paths().sidecar);
     command
         .arg("run")
-        .env(
-            "DATABASE_URL",
-            format!("{database_url}?application_name={name}"),
-        )
+        .env("DATABASE_URL", format!("{database_url}?application_name={name}"))
         .env("NATS_URL", nats_url)
         .env("DEFAULT_USERNAME", ADMIN)
         .env("DEFAULT_PASSWORD", ADMIN_PASSWORD)

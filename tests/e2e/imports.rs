@@ -45,24 +45,12 @@ fn the_component_imports_and_exports_what_the_world_says() {
 
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(xtask::root().join("wit")).expect("WIT");
-    let world = resolve
-        .select_world(&[package], Some("auth"))
-        .expect("a world");
+    let world = resolve.select_world(&[package], Some("auth")).expect("a world");
     let declared = surface(&resolve, world);
 
     let undeclared: Vec<&String> = built.difference(&declared).collect();
     assert!(undeclared.is_empty(), "not in wit/: {undeclared:#?}");
-    for forbidden in [
-        "sockets",
-        "filesystem",
-        "outgoing-handler",
-        "keyvalue",
-        "redis",
-        "sqlite",
-    ] {
-        assert!(
-            !built.iter().any(|name| name.contains(forbidden)),
-            "{forbidden}"
-        );
+    for forbidden in ["sockets", "filesystem", "outgoing-handler", "keyvalue", "redis", "sqlite"] {
+        assert!(!built.iter().any(|name| name.contains(forbidden)), "{forbidden}");
     }
 }

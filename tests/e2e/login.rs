@@ -65,26 +65,17 @@ async fn unknown_wrong_and_disabled_get_one_answer_and_leave_nothing() {
     let service = Service::start().await;
     let admin = service.login_admin().await;
     let user = service.create_user(&admin, "ada").await;
-    let path = format!(
-        "/admin/users/{}",
-        user["public_id"].as_str().expect("an id")
-    );
-    let disabled = service
-        .patch(&path)
-        .bearer(&admin)
-        .json(&json!({"disabled": true}))
-        .send()
-        .await;
+    let path = format!("/admin/users/{}", user["public_id"].as_str().expect("an id"));
+    let disabled =
+        service.patch(&path).bearer(&admin).json(&json!({"disabled": true})).send().await;
     assert_eq!(disabled.status, 200);
     let sessions = service.count("sessions").await;
     let events = service.count("outbox").await;
 
     let mut answers: Vec<(u16, Value, Option<String>)> = Vec::new();
-    for (username, password) in [
-        ("nobody", PASSWORD),
-        (ADMIN, "not the password of admin"),
-        ("ada", PASSWORD),
-    ] {
+    for (username, password) in
+        [("nobody", PASSWORD), (ADMIN, "not the password of admin"), ("ada", PASSWORD)]
+    {
         let reply = service
             .post("/login")
             .json(&json!({"username": username, "password": password}))
@@ -95,10 +86,7 @@ async fn unknown_wrong_and_disabled_get_one_answer_and_leave_nothing() {
         assert!(challenge.is_some());
         answers.push((reply.status, reply.body, challenge));
     }
-    assert!(
-        answers.windows(2).all(|pair| pair[0] == pair[1]),
-        "{answers:?}"
-    );
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:?}");
     assert_eq!(service.count("sessions").await, sessions);
     assert_eq!(service.count("outbox").await, events);
 }
@@ -114,26 +102,12 @@ async fn bad_input_names_its_field() {
         (json!({"username": ADMIN, "password": ["a"]}), "password"),
         (json!({"username": "", "password": PASSWORD}), "username"),
         (json!({"username": long, "password": PASSWORD}), "username"),
-        (
-            json!({"username": "a\0b", "password": PASSWORD}),
-            "username",
-        ),
+        (json!({"username": "a\0b", "password": PASSWORD}), "username"),
         (json!({"username": ADMIN, "password": "a\0b"}), "password"),
-        (
-            json!({"username": ADMIN, "password": "a".repeat(257)}),
-            "password",
-        ),
-        (
-            json!({"username": ADMIN, "password": PASSWORD, "admin": true}),
-            "admin",
-        ),
+        (json!({"username": ADMIN, "password": "a".repeat(257)}), "password"),
+        (json!({"username": ADMIN, "password": PASSWORD, "admin": true}), "admin"),
     ] {
-        service
-            .post("/login")
-            .json(&body)
-            .send()
-            .await
-            .assert_field(field);
+        service.post("/login").json(&body).send().await.assert_field(field);
     }
     assert_eq!(service.count("sessions").await, 0);
 }
@@ -185,11 +159,7 @@ async fn a_login_that_waits_for_a_user_to_be_disabled_is_refused() {
         .await
         .expect("locked");
     let login = async {
-        service
-            .post("/login")
-            .json(&json!({"username": "ada", "password": PASSWORD}))
-            .send()
-            .await
+        service.post("/login").json(&json!({"username": "ada", "password": PASSWORD})).send().await
     };
     let commit = async {
         let mut observer = service.database().await;
@@ -203,10 +173,7 @@ async fn a_login_that_waits_for_a_user_to_be_disabled_is_refused() {
             (waiting > 0).then_some(())
         })
         .await;
-        sqlx::raw_sql("commit")
-            .execute(&mut database)
-            .await
-            .expect("committed");
+        sqlx::raw_sql("commit").execute(&mut database).await.expect("committed");
     };
     let (reply, ()) = tokio::join!(login, commit);
     reply.assert_problem(401, "invalid_credentials");

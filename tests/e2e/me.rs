@@ -32,10 +32,7 @@ async fn without_a_token_it_is_401_with_a_challenge() {
     let service = Service::start().await;
     let reply = service.get("/me").send().await;
     reply.assert_problem(401, "missing_token");
-    assert_eq!(
-        reply.header("www-authenticate"),
-        Some(r#"Bearer realm="edd-cloud-auth""#)
-    );
+    assert_eq!(reply.header("www-authenticate"), Some(r#"Bearer realm="edd-cloud-auth""#));
 }
 
 #[tokio::test]
@@ -46,18 +43,8 @@ async fn a_session_whose_row_has_expired_is_over_whatever_the_token_says() {
         .execute(&mut service.database().await)
         .await
         .expect("updated");
-    service
-        .get("/me")
-        .bearer(&token)
-        .send()
-        .await
-        .assert_problem(401, "invalid_token");
-    service
-        .post("/logout")
-        .bearer(&token)
-        .send()
-        .await
-        .assert_problem(401, "invalid_token");
+    service.get("/me").bearer(&token).send().await.assert_problem(401, "invalid_token");
+    service.post("/logout").bearer(&token).send().await.assert_problem(401, "invalid_token");
 }
 
 #[tokio::test]

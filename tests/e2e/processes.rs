@@ -40,27 +40,17 @@ fn with_environment(command: &mut Command, database_url: &str, change: &[(&str, 
 fn run(program: &std::path::Path, args: &[&str], url: &str, change: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program);
     with_environment(&mut command, url, change);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs")
+    command.args(args).stdin(Stdio::null()).output().expect("it runs")
 }
 
 #[test]
 fn a_missing_or_malformed_setting_stops_the_start_with_one_line_that_names_it() {
-    let Artifacts {
-        server, sidecar, ..
-    } = Artifacts::paths();
+    let Artifacts { server, sidecar, .. } = Artifacts::paths();
     let url = "postgres://auth:hunter2@127.0.0.1:1/auth";
     for (name, value, both) in [
         ("DATABASE_URL", "", true),
         ("DATABASE_URL", "mysql://auth:hunter2@db/auth", true),
-        (
-            "DATABASE_URL",
-            "postgres://auth:hunter2@db/auth?sslmode=verify-ca",
-            true,
-        ),
+        ("DATABASE_URL", "postgres://auth:hunter2@db/auth?sslmode=verify-ca", true),
         ("ADMIN_USERNAME", "", true),
         ("DEFAULT_USERNAME", "", true),
         ("DEFAULT_USERNAME", " hunter2", true),
@@ -69,11 +59,7 @@ fn a_missing_or_malformed_setting_stops_the_start_with_one_line_that_names_it() 
         ("JWT_SECRET", "", false),
         ("JWT_SECRET", "hunter2", false),
         ("PASSWORD_MIN_LENGTH", "3", false),
-        (
-            "DATABASE_URL",
-            "postgres://auth:hunter2@db/auth?sslrootcert=x",
-            false,
-        ),
+        ("DATABASE_URL", "postgres://auth:hunter2@db/auth?sslrootcert=x", false),
     ] {
         let mut programs = vec![(&server, &[][..])];
         if both {
@@ -90,48 +76,24 @@ fn a_missing_or_malformed_setting_stops_the_start_with_one_line_that_names_it() 
     }
     let output = run(&server, &["-session-ttl", "1 day"], url, &[]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(
-        (output.status.code(), text.lines().count()),
-        (Some(2), 1),
-        "{text}"
-    );
-    assert!(
-        text.contains("-session-ttl") && text.contains("24h"),
-        "{text}"
-    );
+    assert_eq!((output.status.code(), text.lines().count()), (Some(2), 1), "{text}");
+    assert!(text.contains("-session-ttl") && text.contains("24h"), "{text}");
 }
 
 #[test]
 fn help_names_every_setting_and_no_secret() {
-    let Artifacts {
-        server, sidecar, ..
-    } = Artifacts::paths();
+    let Artifacts { server, sidecar, .. } = Artifacts::paths();
     let url = "postgres://auth:hunter2@127.0.0.1:1/auth";
     for (program, args, names) in [
-        (
-            &server,
-            &["--help"][..],
-            &["--addr", "--session-ttl", "--log-service", "NATS_URL"][..],
-        ),
-        (
-            &sidecar,
-            &["run", "--help"],
-            &["DATABASE_URL", "DEFAULT_PASSWORD", "OPS_ADDR"],
-        ),
-        (
-            &sidecar,
-            &["--help"],
-            &["run", "migrate", "status", "relay", "watch"],
-        ),
+        (&server, &["--help"][..], &["--addr", "--session-ttl", "--log-service", "NATS_URL"][..]),
+        (&sidecar, &["run", "--help"], &["DATABASE_URL", "DEFAULT_PASSWORD", "OPS_ADDR"]),
+        (&sidecar, &["--help"], &["run", "migrate", "status", "relay", "watch"]),
     ] {
         let output = run(program, args, url, &[("DEFAULT_PASSWORD", "hunter2")]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success());
         assert!(names.iter().all(|name| text.contains(name)), "{text}");
-        assert!(
-            !text.contains("hunter2") && !text.contains(JWT_SECRET),
-            "{text}"
-        );
+        assert!(!text.contains("hunter2") && !text.contains(JWT_SECRET), "{text}");
     }
 }
 
@@ -145,10 +107,7 @@ async fn the_server_with_its_embedded_component_serves_drains_and_exits_0() {
     with_environment(
         &mut command,
         &url,
-        &[
-            ("NATS_URL", &nats.url()),
-            ("OPS_ADDR", &format!("127.0.0.1:{ops}")),
-        ],
+        &[("NATS_URL", &nats.url()), ("OPS_ADDR", &format!("127.0.0.1:{ops}"))],
     );
     // Go's flags: one dash, and an address without a host.
     command.args(["-addr", &format!(":{port}"), "-session-ttl=1h"]);
@@ -158,9 +117,7 @@ async fn the_server_with_its_embedded_component_serves_drains_and_exits_0() {
     let address = format!("127.0.0.1:{port}");
     let ops = format!("127.0.0.1:{ops}");
     server
-        .wait_until(PATIENCE, || {
-            answers_ok(&address, "/readyz") && answers_ok(&ops, "/readyz")
-        })
+        .wait_until(PATIENCE, || answers_ok(&address, "/readyz") && answers_ok(&ops, "/readyz"))
         .expect("ready");
 
     // A request whose body is still on its way when the server is asked to stop.
@@ -183,11 +140,7 @@ async fn the_server_with_its_embedded_component_serves_drains_and_exits_0() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("\"expires_in\":3600"), "{answer}");
 
-    assert!(
-        server.wait(PATIENCE).expect("ended").success(),
-        "{}",
-        server.log()
-    );
+    assert!(server.wait(PATIENCE).expect("ended").success(), "{}", server.log());
     // The event of that last request was published before the end.
     let messages = nats.messages(2).await;
     assert!(messages[1].subject.ends_with(".created"), "{messages:?}");
@@ -206,11 +159,7 @@ async fn migrate_status_and_relay_once_tell_what_they_did() {
     let change: Vec<(&str, &str)> = with_nats.iter().map(|(k, v)| (*k, v.as_str())).collect();
     let text = |args: &[&str]| {
         let output = run(&sidecar, args, &url, &change);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert!(text(&["status"]).contains("run `auth-sidecar migrate`"));

@@ -16,10 +16,7 @@ async fn a_service_with_its_schema_is_ready() {
     let reply = service.get("/readyz").send().await;
     assert_eq!(reply.status, 200);
     let newest = migrate::newest_version();
-    assert_eq!(
-        reply.body,
-        json!({"status": "ready", "schema_version": newest})
-    );
+    assert_eq!(reply.body, json!({"status": "ready", "schema_version": newest}));
     assert_eq!(service.get("/healthz").send().await.body, "ok\n");
 }
 
@@ -42,11 +39,7 @@ async fn an_older_schema_is_not_ready() {
         .execute(&mut service.database().await)
         .await
         .expect("forgotten");
-    service
-        .get("/readyz")
-        .send()
-        .await
-        .assert_problem(503, "schema_missing");
+    service.get("/readyz").send().await.assert_problem(503, "schema_missing");
 }
 
 #[tokio::test]
@@ -58,10 +51,7 @@ async fn without_a_database_every_route_is_503_and_shows_nothing_of_it() {
         reply.assert_problem(503, "database_unavailable");
         assert!(reply.header("retry-after").is_some());
         let text = reply.body.to_string();
-        assert!(
-            !text.contains("hunter2") && !text.contains(&port.to_string()),
-            "{text}"
-        );
+        assert!(!text.contains("hunter2") && !text.contains(&port.to_string()), "{text}");
     }
     assert_eq!(service.get("/healthz").send().await.status, 200);
 }
@@ -89,11 +79,9 @@ async fn a_database_that_fails_is_503() {
 #[tokio::test]
 async fn a_bad_variable_is_503_everywhere_but_on_healthz() {
     let database = new_database().await;
-    for (name, value) in [
-        ("jwt_secret", "hunter2"),
-        ("session_ttl", "1 day"),
-        ("password_min_length", "three"),
-    ] {
+    for (name, value) in
+        [("jwt_secret", "hunter2"), ("session_ttl", "1 day"), ("password_min_length", "three")]
+    {
         let service = Service::on_database(&database, &[(name, value)]).await;
         for path in ["/readyz", "/me", "/admin/users"] {
             let reply = service.get(path).send().await;

@@ -26,12 +26,8 @@ async fn killed_between_publish_and_mark_it_loses_and_repeats_nothing() {
         .execute(&mut lock)
         .await
         .expect("held");
-    let (mut first, _) = sidecar_process(
-        directory.path(),
-        "first",
-        &service.database_url,
-        &nats.url(),
-    );
+    let (mut first, _) =
+        sidecar_process(directory.path(), "first", &service.database_url, &nats.url());
     nats.messages(1).await;
     let mut observer = service.database().await;
     eventually(async || {
@@ -56,18 +52,11 @@ async fn killed_between_publish_and_mark_it_loses_and_repeats_nothing() {
     .execute(&mut observer)
     .await
     .expect("terminated");
-    sqlx::raw_sql("rollback")
-        .execute(&mut lock)
-        .await
-        .expect("released");
+    sqlx::raw_sql("rollback").execute(&mut lock).await.expect("released");
     assert_eq!(backlog(&service).await, 1);
 
-    let (_second, _) = sidecar_process(
-        directory.path(),
-        "second",
-        &service.database_url,
-        &nats.url(),
-    );
+    let (_second, _) =
+        sidecar_process(directory.path(), "second", &service.database_url, &nats.url());
     drained(&service).await;
     assert_eq!(nats.messages(1).await.len(), 1);
     assert_eq!(service.count("outbox where stream_seq = 1").await, 1);
@@ -89,22 +78,10 @@ async fn while_nats_is_away_requests_work_and_the_backlog_follows_in_order() {
     let id = ada["public_id"].as_str().expect("an id");
     let path = format!("/admin/users/{id}");
     for place in 0..20 {
-        let patch = serde_json::json!({"display_name": format!("Ada {place}")});
-        assert_eq!(
-            service
-                .patch(&path)
-                .bearer(&admin)
-                .json(&patch)
-                .send()
-                .await
-                .status,
-            200
-        );
+        let change = serde_json::json!({"display_name": format!("Ada {place}")});
+        assert_eq!(service.patch(&path).bearer(&admin).json(&change).send().await.status, 200);
     }
-    assert_eq!(
-        service.delete(&path).bearer(&admin).send().await.status,
-        204
-    );
+    assert_eq!(service.delete(&path).bearer(&admin).send().await.status, 204);
     assert_eq!(backlog(&service).await, 22);
 
     nats.start_again();
@@ -114,12 +91,7 @@ async fn while_nats_is_away_requests_work_and_the_backlog_follows_in_order() {
     let names: Vec<String> = messages
         .iter()
         .filter(|message| message.subject == format!("auth.user.{id}.updated"))
-        .map(|message| {
-            message.payload["display_name"]
-                .as_str()
-                .expect("text")
-                .to_owned()
-        })
+        .map(|message| message.payload["display_name"].as_str().expect("text").to_owned())
         .collect();
     let expected: Vec<String> = (0..20).map(|place| format!("Ada {place}")).collect();
     assert_eq!(names, expected);
@@ -140,9 +112,7 @@ async fn of_two_sidecars_one_publishes_and_the_other_takes_over() {
     service.login_admin().await;
     nats.messages(1).await;
     let leaders = || -> Vec<usize> {
-        (0..2)
-            .filter(|place| metric(&sidecars[*place].1, "auth_relay_leader") == Some(1))
-            .collect()
+        (0..2).filter(|place| metric(&sidecars[*place].1, "auth_relay_leader") == Some(1)).collect()
     };
     let leader = eventually(async || match leaders().as_slice() {
         [leader] => Some(*leader),
@@ -150,10 +120,7 @@ async fn of_two_sidecars_one_publishes_and_the_other_takes_over() {
     })
     .await;
     let standby = 1 - leader;
-    assert_eq!(
-        metric(&sidecars[standby].1, "auth_relay_published_total"),
-        Some(0)
-    );
+    assert_eq!(metric(&sidecars[standby].1, "auth_relay_published_total"), Some(0));
 
     sidecars[leader].0.signal(Signal::SIGKILL).expect("killed");
     sidecars[leader].0.wait(PATIENCE).expect("ended");
@@ -207,23 +174,17 @@ async fn many_migrations_at_once_are_one() {
     let url = crate::harness::empty_database().await;
     let migrate = || async {
         let mut connection = crate::harness::connect(&url).await;
-        edd_auth_sidecar::migrate::apply(&mut connection)
-            .await
-            .expect("migrated");
+        edd_auth_sidecar::migrate::apply(&mut connection).await.expect("migrated");
     };
     futures::future::join_all((0..10).map(|_| migrate())).await;
     let mut connection = crate::harness::connect(&url).await;
-    let applied = edd_auth_sidecar::migrate::applied(&mut connection)
-        .await
-        .expect("versions");
+    let applied = edd_auth_sidecar::migrate::applied(&mut connection).await.expect("versions");
     assert_eq!(applied, [1, 2, 3]);
 }
 
 /// The value of a metric without labels, if the process answers.
 fn metric(ops: &str, name: &str) -> Option<i64> {
     let text = xtask::process::get(ops, "/metrics").ok()?;
-    let line = text
-        .lines()
-        .find(|line| line.split(' ').next() == Some(name))?;
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name))?;
     line.rsplit(' ').next()?.parse().ok()
 }

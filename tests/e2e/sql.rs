@@ -25,10 +25,7 @@ async fn outcome(
     params: Vec<Param>,
 ) -> Value {
     let mut transaction = connection.begin().await.expect("begun");
-    sqlx::raw_sql(setup)
-        .execute(&mut *transaction)
-        .await
-        .expect("set up");
+    sqlx::raw_sql(setup).execute(&mut *transaction).await.expect("set up");
     let mut arguments = PgArguments::default();
     for param in params {
         match param {
@@ -40,10 +37,7 @@ async fn outcome(
         }
         .expect("an argument");
     }
-    let rows = transaction
-        .fetch_all(sqlx::query_with(sql, arguments))
-        .await
-        .expect("executed");
+    let rows = transaction.fetch_all(sqlx::query_with(sql, arguments)).await.expect("executed");
     assert_eq!(rows.len(), 1, "{sql}");
     assert_eq!(rows[0].columns().len(), 1, "{sql}");
     assert_eq!(rows[0].columns()[0].type_info().name(), "JSONB", "{sql}");
@@ -73,16 +67,7 @@ async fn every_outcome_is_one_row_with_one_jsonb() {
     let delete = include_str!("../../src/user/delete.sql");
     let open_params = |hash| {
         let new = "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e00";
-        vec![
-            Int4(777),
-            Text(hash),
-            Null,
-            Text(new),
-            Float8(60.0),
-            Null,
-            Null,
-            Text("admin"),
-        ]
+        vec![Int4(777), Text(hash), Null, Text(new), Float8(60.0), Null, Null, Text("admin")]
     };
     let create_params = |id, name| vec![Text(id), Text(name), Null, Text("hash"), Text("admin")];
     let update_params = |id, patch| vec![Text(id), Text(patch), Text("admin")];
@@ -92,60 +77,30 @@ async fn every_outcome_is_one_row_with_one_jsonb() {
         (ADA_IN_SESSION, open, open_params("hash"), "opened"),
         (ADA_IN_SESSION, open, open_params("another"), "changed"),
         (ADA, open, open_params("hash"), "changed"),
-        (
-            ADA_IN_SESSION,
-            authenticate,
-            vec![Text(SESSION), Text("admin")],
-            "live",
-        ),
-        (
-            ADA,
-            authenticate,
-            vec![Text(SESSION), Text("admin")],
-            "ended",
-        ),
+        (ADA_IN_SESSION, authenticate, vec![Text(SESSION), Text("admin")], "live"),
+        (ADA, authenticate, vec![Text(SESSION), Text("admin")], "ended"),
         (ADA_IN_SESSION, logout, vec![Text(SESSION)], "ended"),
         (ADA, logout, vec![Text(SESSION)], "not_live"),
         (ADA, create, create_params("BBBBBB", "bob"), "created"),
-        (
-            ADA,
-            create,
-            create_params("BBBBBB", "Ada"),
-            "username_taken",
-        ),
+        (ADA, create, create_params("BBBBBB", "Ada"), "username_taken"),
         (ADA, create, create_params("AAAAAA", "bob"), "retry"),
         (ADA, read, vec![Text("AAAAAA"), Text("admin")], "found"),
         (ADA, read, vec![Text("BBBBBB"), Text("admin")], "not_found"),
-        (
-            ADA_IN_SESSION,
-            update,
-            update_params("AAAAAA", r#"{"disabled":true}"#),
-            "changed",
-        ),
-        (
-            ADA,
-            update,
-            update_params("AAAAAA", r#"{"username":"ADA"}"#),
-            "changed",
-        ),
-        (
-            ADA,
-            update,
-            update_params("AAAAAA", r#"{"username":"Admin"}"#),
-            "username_taken",
-        ),
-        (
-            ADA,
-            update,
-            update_params("BBBBBB", r#"{"username":"Admin"}"#),
-            "not_found",
-        ),
+        (ADA_IN_SESSION, update, update_params("AAAAAA", r#"{"disabled":true}"#), "changed"),
+        (ADA, update, update_params("AAAAAA", r#"{"username":"ADA"}"#), "changed"),
+        (ADA, update, update_params("AAAAAA", r#"{"username":"Admin"}"#), "username_taken"),
+        (ADA, update, update_params("BBBBBB", r#"{"username":"Admin"}"#), "not_found"),
         (ADA_IN_SESSION, delete, vec![Text("AAAAAA")], "deleted"),
         (ADA, delete, vec![Text("BBBBBB")], "not_found"),
     ] {
         let found = outcome(&mut connection, setup, sql, params).await;
         assert_eq!(found["outcome"], expected, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn every_list_is_one_row_with_one_jsonb() {
+    let mut connection = connect(&new_database().await).await;
     let list = include_str!("../../src/user/list.sql");
     for (limit, after, users) in [(10, 0, 2), (1, 0, 1), (10, i32::MAX, 0)] {
         let params = vec![Int8(limit), Int4(after), Null, Text("admin")];
@@ -154,17 +109,8 @@ async fn every_outcome_is_one_row_with_one_jsonb() {
         assert_eq!(found["next_after"].is_null(), limit == 10);
     }
     let readyz = include_str!("../../src/health/readyz.sql");
-    assert_eq!(
-        outcome(&mut connection, "", readyz, vec![]).await["schema_version"],
-        3
-    );
-    let none = outcome(
-        &mut connection,
-        "delete from _sqlx_migrations",
-        readyz,
-        vec![],
-    )
-    .await;
+    assert_eq!(outcome(&mut connection, "", readyz, vec![]).await["schema_version"], 3);
+    let none = outcome(&mut connection, "delete from _sqlx_migrations", readyz, vec![]).await;
     assert_eq!(none["schema_version"], 0);
 }
 
@@ -175,14 +121,15 @@ fn every_statement_is_in_the_test() {
         std::fs::read_dir(directory)
             .expect("a directory")
             .map(|entry| entry.expect("an entry").path())
-            .map(|path| match path.is_dir() {
-                true => count(&path),
-                false => usize::from(path.extension().is_some_and(|extension| extension == "sql")),
+            .map(|path| {
+                if path.is_dir() {
+                    count(&path)
+                } else {
+                    usize::from(path.extension().is_some_and(|extension| extension == "sql"))
+                }
             })
             .sum()
     }
-    let tested = include_str!("sql.rs")
-        .matches("include_str!(\"../../src/")
-        .count();
+    let tested = include_str!("sql.rs").matches("include_str!(\"../../src/").count();
     assert_eq!(tested, count(&xtask::root().join("src")));
 }

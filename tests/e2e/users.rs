@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{ADMIN, PASSWORD, Service};
 
 fn path_of(user: &Value) -> String {
-    format!(
-        "/admin/users/{}",
-        user["public_id"].as_str().expect("an id")
-    )
+    format!("/admin/users/{}", user["public_id"].as_str().expect("an id"))
 }
 
 #[tokio::test]
@@ -32,32 +29,14 @@ async fn only_an_administrator_may() {
         let body = json!({"username": "eve", "password": PASSWORD, "is_admin": true});
         let anonymous = service.request(method, path).json(&body).send().await;
         anonymous.assert_problem(401, "missing_token");
-        let user = service
-            .request(method, path)
-            .bearer(&token)
-            .json(&body)
-            .send()
-            .await;
+        let user = service.request(method, path).bearer(&token).json(&body).send().await;
         user.assert_problem(403, "forbidden");
     }
     assert_eq!(service.count("users").await, 2);
 
-    let patch = service
-        .patch(&path)
-        .bearer(&admin)
-        .json(&json!({"is_admin": true}))
-        .send()
-        .await;
-    assert_eq!(patch.status, 200, "{}", patch.body);
-    assert_eq!(
-        service
-            .get("/admin/users")
-            .bearer(&token)
-            .send()
-            .await
-            .status,
-        200
-    );
+    let change = service.patch(&path).bearer(&admin).json(&json!({"is_admin": true})).send().await;
+    assert_eq!(change.status, 200, "{}", change.body);
+    assert_eq!(service.get("/admin/users").bearer(&token).send().await.status, 200);
 }
 
 #[tokio::test]
@@ -75,10 +54,7 @@ async fn create_answers_with_the_user_and_where_it_is() {
     assert_eq!(location, path_of(&reply.body));
     assert_eq!(reply.body["display_name"], "Ada Lovelace");
     assert_eq!(reply.body["is_admin"], false);
-    assert_eq!(
-        service.get(&location).bearer(&admin).send().await.body,
-        reply.body
-    );
+    assert_eq!(service.get(&location).bearer(&admin).send().await.body, reply.body);
     service.login("ada", PASSWORD).await;
 
     let outbox = service.outbox().await;
@@ -110,10 +86,7 @@ async fn a_name_is_taken_once_whatever_its_case() {
             .await;
         reply.assert_problem(409, "username_taken");
     }
-    assert_eq!(
-        service.outbox_kinds().await,
-        ["SessionCreated", "UserCreated"]
-    );
+    assert_eq!(service.outbox_kinds().await, ["SessionCreated", "UserCreated"]);
 }
 
 #[tokio::test]
@@ -129,46 +102,25 @@ async fn of_many_who_want_a_name_at_once_one_gets_it() {
     };
     let create = || async {
         let body = json!({"username": "wanted", "password": PASSWORD});
-        service
-            .post("/admin/users")
-            .bearer(&admin)
-            .json(&body)
-            .send()
-            .await
-            .status
+        service.post("/admin/users").bearer(&admin).json(&body).send().await.status
     };
     let rename = |path: String| {
         let (service, admin) = (&service, &admin);
         async move {
             let body = json!({"username": "Wanted"});
-            service
-                .patch(&path)
-                .bearer(admin)
-                .json(&body)
-                .send()
-                .await
-                .status
+            service.patch(&path).bearer(admin).json(&body).send().await.status
         }
     };
-    let (a, b, c, d, e) = tokio::join!(
+    let statuses = tokio::join!(
         create(),
         rename(ids[0].clone()),
         rename(ids[1].clone()),
         create(),
         rename(ids[2].clone())
     );
-    let statuses = [a, b, c, d, e];
-    assert_eq!(
-        statuses.iter().filter(|status| **status == 409).count(),
-        4,
-        "{statuses:?}"
-    );
-    assert_eq!(
-        service
-            .count("users where lower(username) = 'wanted'")
-            .await,
-        1
-    );
+    let statuses: [u16; 5] = statuses.into();
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 4, "{statuses:?}");
+    assert_eq!(service.count("users where lower(username) = 'wanted'").await, 1);
 }
 
 #[tokio::test]
@@ -178,49 +130,17 @@ async fn create_checks_its_fields() {
     for (body, field) in [
         (json!({"password": PASSWORD}), "username"),
         (json!({"username": "ada"}), "password"),
-        (
-            json!({"username": " ada", "password": PASSWORD}),
-            "username",
-        ),
-        (
-            json!({"username": "a\nb", "password": PASSWORD}),
-            "username",
-        ),
-        (
-            json!({"username": "a".repeat(255), "password": PASSWORD}),
-            "username",
-        ),
-        (
-            json!({"username": "ada", "password": "fourteen chars"}),
-            "password",
-        ),
-        (
-            json!({"username": "ada", "password": "a".repeat(257)}),
-            "password",
-        ),
-        (
-            json!({"username": "ada", "password": PASSWORD, "display_name": "\0"}),
-            "display_name",
-        ),
-        (
-            json!({"username": "ada", "password": PASSWORD, "display_name": 7}),
-            "display_name",
-        ),
-        (
-            json!({"username": "ada", "password": PASSWORD, "is_admin": true}),
-            "is_admin",
-        ),
-        (
-            json!({"username": "ada", "password": PASSWORD, "public_id": "aaaaaa"}),
-            "public_id",
-        ),
+        (json!({"username": " ada", "password": PASSWORD}), "username"),
+        (json!({"username": "a\nb", "password": PASSWORD}), "username"),
+        (json!({"username": "a".repeat(255), "password": PASSWORD}), "username"),
+        (json!({"username": "ada", "password": "fourteen chars"}), "password"),
+        (json!({"username": "ada", "password": "a".repeat(257)}), "password"),
+        (json!({"username": "ada", "password": PASSWORD, "display_name": "\0"}), "display_name"),
+        (json!({"username": "ada", "password": PASSWORD, "display_name": 7}), "display_name"),
+        (json!({"username": "ada", "password": PASSWORD, "is_admin": true}), "is_admin"),
+        (json!({"username": "ada", "password": PASSWORD, "public_id": "aaaaaa"}), "public_id"),
     ] {
-        let reply = service
-            .post("/admin/users")
-            .bearer(&admin)
-            .json(&body)
-            .send()
-            .await;
+        let reply = service.post("/admin/users").bearer(&admin).json(&body).send().await;
         reply.assert_field(field);
     }
     assert_eq!(service.count("users").await, 1);
@@ -240,11 +160,7 @@ async fn pages_hold_every_user_once() {
         assert_eq!(reply.status, 200, "{}", reply.body);
         let users = reply.body["users"].as_array().expect("users");
         assert!(users.len() <= 3 && !users.is_empty());
-        seen.extend(
-            users
-                .iter()
-                .map(|user| user["username"].as_str().expect("text").to_owned()),
-        );
+        seen.extend(users.iter().map(|user| user["username"].as_str().expect("text").to_owned()));
         match reply.body["next_cursor"].as_str() {
             Some(cursor) => path = format!("/admin/users?limit=3&cursor={cursor}"),
             None => break,
@@ -253,11 +169,7 @@ async fn pages_hold_every_user_once() {
     assert_eq!(seen.len(), 8);
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 8);
     // A page that ends with the last user has no successor.
-    let whole = service
-        .get("/admin/users?limit=8")
-        .bearer(&admin)
-        .send()
-        .await;
+    let whole = service.get("/admin/users?limit=8").bearer(&admin).send().await;
     assert_eq!(whole.body["next_cursor"], Value::Null);
 }
 
@@ -267,13 +179,8 @@ async fn a_search_finds_parts_of_names() {
     let admin = service.login_admin().await;
     let ada = service.create_user(&admin, "ada").await;
     service.create_user(&admin, "100%_sure").await;
-    let patch = json!({"display_name": "Countess"});
-    service
-        .patch(&path_of(&ada))
-        .bearer(&admin)
-        .json(&patch)
-        .send()
-        .await;
+    let change = json!({"display_name": "Countess"});
+    service.patch(&path_of(&ada)).bearer(&admin).json(&change).send().await;
     for (q, expected) in [
         ("AD", vec![ADMIN, "ada"]),
         ("countess", vec!["ada"]),
@@ -282,11 +189,7 @@ async fn a_search_finds_parts_of_names() {
         ("nobody", vec![]),
         ("", vec![ADMIN, "ada", "100%_sure"]),
     ] {
-        let reply = service
-            .get(&format!("/admin/users?q={q}"))
-            .bearer(&admin)
-            .send()
-            .await;
+        let reply = service.get(&format!("/admin/users?q={q}")).bearer(&admin).send().await;
         let names: Vec<&str> = reply.body["users"]
             .as_array()
             .expect("users")
@@ -302,11 +205,7 @@ async fn list_checks_its_parameters() {
     let service = Service::start().await;
     let admin = service.login_admin().await;
     service.create_user(&admin, "ada").await;
-    let page = service
-        .get("/admin/users?limit=1&q=a")
-        .bearer(&admin)
-        .send()
-        .await;
+    let page = service.get("/admin/users?limit=1&q=a").bearer(&admin).send().await;
     let cursor = page.body["next_cursor"].as_str().expect("a cursor");
     for (query, field) in [
         ("limit=0", "limit"),
@@ -319,19 +218,12 @@ async fn list_checks_its_parameters() {
         ("cursor=", "cursor"),
         ("cursor=abc", "cursor"),
         ("cursor=%00", "cursor"),
-        (
-            "cursor=eyJsaXN0IjoidXNlcnMiLCJxIjpudWxsLCJhZnRlciI6LTF9",
-            "cursor",
-        ),
+        ("cursor=eyJsaXN0IjoidXNlcnMiLCJxIjpudWxsLCJhZnRlciI6LTF9", "cursor"),
         (&format!("cursor={cursor}"), "cursor"),
         (&format!("cursor={cursor}&q=b"), "cursor"),
         ("q=%00", "q"),
     ] {
-        let reply = service
-            .get(&format!("/admin/users?{query}"))
-            .bearer(&admin)
-            .send()
-            .await;
+        let reply = service.get(&format!("/admin/users?{query}")).bearer(&admin).send().await;
         assert_eq!(reply.body["field"], field, "{query}: {}", reply.body);
         reply.assert_field(field);
     }
@@ -345,24 +237,21 @@ async fn patch_changes_what_is_given_and_nothing_else() {
     let admin = service.login_admin().await;
     let ada = service.create_user(&admin, "ada").await;
     let path = path_of(&ada);
-    let patch = async |body: Value| {
+    let change = async |body: Value| {
         let reply = service.patch(&path).bearer(&admin).json(&body).send().await;
         assert_eq!(reply.status, 200, "{body}: {}", reply.body);
         reply.body
     };
-    let named = patch(json!({"display_name": "Ada"})).await;
+    let named = change(json!({"display_name": "Ada"})).await;
     assert_eq!(named["display_name"], "Ada");
     assert_eq!(named["username"], "ada");
     assert!(named["updated_at"].as_str() > ada["updated_at"].as_str());
-    let renamed = patch(json!({"username": "Augusta"})).await;
+    let renamed = change(json!({"username": "Augusta"})).await;
     assert_eq!(
         (&renamed["username"], &renamed["display_name"]),
         (&json!("Augusta"), &json!("Ada"))
     );
-    assert_eq!(
-        patch(json!({"display_name": null})).await["display_name"],
-        Value::Null
-    );
+    assert_eq!(change(json!({"display_name": null})).await["display_name"], Value::Null);
     service.login("augusta", PASSWORD).await;
 
     let outbox = service.outbox().await;
@@ -399,32 +288,14 @@ async fn patch_checks_its_fields() {
         (json!({"password": PASSWORD}), "password"),
         (json!({"user_id": 1}), "user_id"),
     ] {
-        service
-            .patch(&path)
-            .bearer(&admin)
-            .json(&body)
-            .send()
-            .await
-            .assert_field(field);
+        service.patch(&path).bearer(&admin).json(&body).send().await.assert_field(field);
     }
-    let empty = service
-        .patch(&path)
-        .bearer(&admin)
-        .json(&json!({}))
-        .send()
-        .await;
+    let empty = service.patch(&path).bearer(&admin).json(&json!({})).send().await;
     empty.assert_problem(400, "invalid_json");
-    let taken = service
-        .patch(&path)
-        .bearer(&admin)
-        .json(&json!({"username": "ADMIN"}))
-        .send()
-        .await;
+    let taken =
+        service.patch(&path).bearer(&admin).json(&json!({"username": "ADMIN"})).send().await;
     taken.assert_problem(409, "username_taken");
-    assert_eq!(
-        service.outbox_kinds().await,
-        ["SessionCreated", "UserCreated"]
-    );
+    assert_eq!(service.outbox_kinds().await, ["SessionCreated", "UserCreated"]);
 }
 
 #[tokio::test]
@@ -432,25 +303,12 @@ async fn disabling_ends_every_session() {
     let service = Service::start().await;
     let admin = service.login_admin().await;
     let ada = service.create_user(&admin, "ada").await;
-    let tokens = [
-        service.login("ada", PASSWORD).await,
-        service.login("ada", PASSWORD).await,
-    ];
+    let tokens = [service.login("ada", PASSWORD).await, service.login("ada", PASSWORD).await];
     let path = path_of(&ada);
-    let reply = service
-        .patch(&path)
-        .bearer(&admin)
-        .json(&json!({"disabled": true}))
-        .send()
-        .await;
+    let reply = service.patch(&path).bearer(&admin).json(&json!({"disabled": true})).send().await;
     assert_eq!((reply.status, &reply.body["disabled"]), (200, &json!(true)));
     for token in &tokens {
-        service
-            .get("/me")
-            .bearer(token)
-            .send()
-            .await
-            .assert_problem(401, "invalid_token");
+        service.get("/me").bearer(token).send().await.assert_problem(401, "invalid_token");
     }
     let outbox = service.outbox().await;
     let reasons: Vec<&Value> = outbox
@@ -461,18 +319,8 @@ async fn disabling_ends_every_session() {
     assert_eq!(reasons, ["user_disabled", "user_disabled"]);
 
     // Enabled again, the old sessions stay ended.
-    service
-        .patch(&path)
-        .bearer(&admin)
-        .json(&json!({"disabled": false}))
-        .send()
-        .await;
-    service
-        .get("/me")
-        .bearer(&tokens[0])
-        .send()
-        .await
-        .assert_problem(401, "invalid_token");
+    service.patch(&path).bearer(&admin).json(&json!({"disabled": false})).send().await;
+    service.get("/me").bearer(&tokens[0]).send().await.assert_problem(401, "invalid_token");
     service.login("ada", PASSWORD).await;
 }
 
@@ -486,19 +334,9 @@ async fn delete_takes_the_sessions_along_and_announces_both() {
     let path = path_of(&ada);
     let reply = service.delete(&path).bearer(&admin).send().await;
     assert_eq!(reply.status, 204);
-    service
-        .get("/me")
-        .bearer(&token)
-        .send()
-        .await
-        .assert_problem(401, "invalid_token");
+    service.get("/me").bearer(&token).send().await.assert_problem(401, "invalid_token");
     for _ in 0..2 {
-        service
-            .delete(&path)
-            .bearer(&admin)
-            .send()
-            .await
-            .assert_problem(404, "user_not_found");
+        service.delete(&path).bearer(&admin).send().await.assert_problem(404, "user_not_found");
     }
     assert_eq!(service.count("sessions").await, 1);
 
@@ -554,10 +392,7 @@ async fn a_session_that_opens_while_its_user_is_deleted_is_announced_as_ended() 
             (waiting > 0).then_some(())
         })
         .await;
-        sqlx::raw_sql("commit")
-            .execute(&mut database)
-            .await
-            .expect("committed");
+        sqlx::raw_sql("commit").execute(&mut database).await.expect("committed");
     };
     let (reply, ()) = tokio::join!(delete, commit);
     assert_eq!(reply.status, 204);
@@ -565,11 +400,7 @@ async fn a_session_that_opens_while_its_user_is_deleted_is_announced_as_ended() 
     let (kind, entity, data) = &outbox[outbox.len() - 2];
     assert_eq!(
         (kind.as_str(), entity.as_str(), &data["reason"]),
-        (
-            "SessionInvalidated",
-            "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f",
-            &json!("user_deleted")
-        )
+        ("SessionInvalidated", "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f", &json!("user_deleted"))
     );
 }
 
@@ -579,27 +410,13 @@ async fn administrators_do_not_shut_themselves_out() {
     let admin = service.login_admin().await;
     let me = service.get("/me").bearer(&admin).send().await.body;
     let path = path_of(&me);
-    service
-        .delete(&path)
-        .bearer(&admin)
-        .send()
-        .await
-        .assert_problem(403, "self_forbidden");
+    service.delete(&path).bearer(&admin).send().await.assert_problem(403, "self_forbidden");
     for body in [json!({"disabled": true}), json!({"is_admin": false})] {
         let reply = service.patch(&path).bearer(&admin).json(&body).send().await;
         reply.assert_problem(403, "self_forbidden");
     }
     let harmless = json!({"display_name": "Root"});
-    assert_eq!(
-        service
-            .patch(&path)
-            .bearer(&admin)
-            .json(&harmless)
-            .send()
-            .await
-            .status,
-        200
-    );
+    assert_eq!(service.patch(&path).bearer(&admin).json(&harmless).send().await.status, 200);
 }
 
 #[tokio::test]
@@ -608,25 +425,10 @@ async fn ids_that_name_nobody_are_404() {
     let admin = service.login_admin().await;
     for id in ["zzzzzz", "1", "%00", "%2e%2e", "a'b", "*"] {
         let path = format!("/admin/users/{id}");
-        service
-            .get(&path)
-            .bearer(&admin)
-            .send()
-            .await
-            .assert_problem(404, "user_not_found");
-        service
-            .delete(&path)
-            .bearer(&admin)
-            .send()
-            .await
-            .assert_problem(404, "user_not_found");
-        let patch = json!({"disabled": true});
-        let reply = service
-            .patch(&path)
-            .bearer(&admin)
-            .json(&patch)
-            .send()
-            .await;
+        service.get(&path).bearer(&admin).send().await.assert_problem(404, "user_not_found");
+        service.delete(&path).bearer(&admin).send().await.assert_problem(404, "user_not_found");
+        let change = json!({"disabled": true});
+        let reply = service.patch(&path).bearer(&admin).json(&change).send().await;
         reply.assert_problem(404, "user_not_found");
     }
 }

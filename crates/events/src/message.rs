@@ -48,16 +48,10 @@ impl std::fmt::Display for RowError {
             Self::UnknownKind(kind) => write!(f, "outbox.kind: no event is called `{kind}`"),
             Self::Data(kind, reason) => write!(f, "outbox.data does not fit {kind}: {reason}"),
             Self::EntityMismatch { column, data } => {
-                write!(
-                    f,
-                    "outbox.entity_id is `{column}`, but outbox.data is about `{data}`"
-                )
+                write!(f, "outbox.entity_id is `{column}`, but outbox.data is about `{data}`")
             }
             Self::Subject(id) => {
-                write!(
-                    f,
-                    "outbox.entity_id: `{id}` can't be a token of a NATS subject"
-                )
+                write!(f, "outbox.entity_id: `{id}` can't be a token of a NATS subject")
             }
         }
     }
@@ -107,10 +101,7 @@ impl Event {
             .map_err(|error| RowError::Data(kind, error.to_string()))?;
         let entity_id = data.entity_id();
         if entity_id != row.entity_id {
-            return Err(RowError::EntityMismatch {
-                column: row.entity_id,
-                data: entity_id,
-            });
+            return Err(RowError::EntityMismatch { column: row.entity_id, data: entity_id });
         }
         if !is_subject_token(&entity_id) {
             return Err(RowError::Subject(entity_id));
@@ -132,12 +123,7 @@ impl Event {
     #[must_use]
     pub fn subject(&self) -> String {
         let kind = self.data.kind();
-        format!(
-            "auth.{}.{}.{}",
-            kind.entity(),
-            self.metadata.entity_id,
-            kind.verb()
-        )
+        format!("auth.{}.{}.{}", kind.entity(), self.metadata.entity_id, kind.verb())
     }
 
     /// The NATS headers: `Nats-Msg-Id` for JetStream's duplicate window, and the
@@ -171,7 +157,5 @@ impl Event {
 /// NATS: ASCII letters, digits, `-` and `_` only.
 fn is_subject_token(text: &str) -> bool {
     !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

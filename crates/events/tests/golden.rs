@@ -12,10 +12,9 @@ fn row(kind: Kind) -> OutboxRow {
             json!({"user_id": 7, "public_id": "a1B2c3", "username": "ada",
                    "display_name": "Ada Lovelace"}),
         ),
-        Kind::UserDeleted => (
-            "a1B2c3",
-            json!({"user_id": 7, "public_id": "a1B2c3", "username": "ada"}),
-        ),
+        Kind::UserDeleted => {
+            ("a1B2c3", json!({"user_id": 7, "public_id": "a1B2c3", "username": "ada"}))
+        }
         Kind::SessionCreated => (
             SESSION,
             json!({"session_id": SESSION, "user_id": 7, "public_id": "a1B2c3",
@@ -38,9 +37,7 @@ fn row(kind: Kind) -> OutboxRow {
         ),
     };
     OutboxRow {
-        event_id: "01981f5e-0000-7000-8000-000000000001"
-            .parse()
-            .expect("a UUID"),
+        event_id: "01981f5e-0000-7000-8000-000000000001".parse().expect("a UUID"),
         kind: kind.to_string(),
         entity_id: entity_id.to_owned(),
         data,
@@ -119,10 +116,6 @@ fn an_id_that_is_more_than_one_subject_token_is_refused() {
         let mut row = row(Kind::UserDeleted);
         row.entity_id = id.to_owned();
         row.data["public_id"] = json!(id);
-        assert_eq!(
-            Event::from_outbox(row),
-            Err(RowError::Subject(id.to_owned())),
-            "{id:?}"
-        );
+        assert_eq!(Event::from_outbox(row), Err(RowError::Subject(id.to_owned())), "{id:?}");
     }
 }

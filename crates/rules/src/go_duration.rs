@@ -21,10 +21,7 @@ pub struct InvalidDuration {
 /// [`InvalidDuration`] when the text is empty, has no unit or an unknown one,
 /// is negative or zero, or overflows.
 pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
-    let invalid = |reason| InvalidDuration {
-        text: text.chars().take(64).collect(),
-        reason,
-    };
+    let invalid = |reason| InvalidDuration { text: text.chars().take(64).collect(), reason };
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest.starts_with('-') {
         return Err(invalid("it must be positive"));
@@ -38,15 +35,11 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
             .find(|c: char| !c.is_ascii_digit() && c != '.')
             .ok_or_else(|| invalid("a unit is missing"))?;
         let (number, tail) = rest.split_at(number_len);
-        let unit_len = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
+        let unit_len = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_len);
         let unit_ns = unit_nanoseconds(unit).ok_or_else(|| invalid("a unit is unknown"))?;
         let part = scaled(number, unit_ns).ok_or_else(|| invalid("a number is malformed"))?;
-        total_ns = total_ns
-            .checked_add(part)
-            .ok_or_else(|| invalid("it is too large"))?;
+        total_ns = total_ns.checked_add(part).ok_or_else(|| invalid("it is too large"))?;
         rest = tail;
     }
     if total_ns == 0 {
@@ -79,11 +72,7 @@ fn scaled(number: &str, unit_ns: u128) -> Option<u128> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let whole: u128 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let mut result = whole.checked_mul(unit_ns)?;
     let mut place = unit_ns;
     for digit in fraction.chars() {

@@ -150,10 +150,7 @@ fn is_current(hash: &PasswordHash) -> bool {
         && Params::try_from(hash).is_ok_and(|params| {
             params.m_cost() == MEMORY_KIB && params.t_cost() == PASSES && params.p_cost() == LANES
         })
-        && hash
-            .hash
-            .as_ref()
-            .is_some_and(|output| output.len() == OUTPUT_BYTES)
+        && hash.hash.as_ref().is_some_and(|output| output.len() == OUTPUT_BYTES)
 }
 
 #[cfg(test)]
@@ -166,9 +163,7 @@ mod tests {
 
     #[test]
     fn a_hash_verifies_its_own_password_only() {
-        let hash = presented("correct horse battery staple")
-            .hash()
-            .expect("hashes");
+        let hash = presented("correct horse battery staple").hash().expect("hashes");
         assert!(hash.starts_with("$argon2id$v=19$m=7168,t=5,p=1$"), "{hash}");
         let verify = |text: &str| presented(text).verify(&hash).expect("verifies");
         assert_eq!(verify("correct horse battery staple"), Verdict::Match);
@@ -179,10 +174,7 @@ mod tests {
     fn the_dummy_hash_costs_what_a_real_one_costs_and_matches_nothing() {
         let dummy = PasswordHash::new(DUMMY_HASH).expect("the dummy is a PHC string");
         assert!(is_current(&dummy));
-        assert_eq!(
-            presented("anything").verify(DUMMY_HASH).expect("verifies"),
-            Verdict::Mismatch
-        );
+        assert_eq!(presented("anything").verify(DUMMY_HASH).expect("verifies"), Verdict::Mismatch);
     }
 
     #[test]
@@ -192,9 +184,7 @@ mod tests {
             .hash_password(b"correct horse battery staple")
             .expect("hashes")
             .to_string();
-        let verdict = presented("correct horse battery staple")
-            .verify(&old)
-            .expect("verifies");
+        let verdict = presented("correct horse battery staple").verify(&old).expect("verifies");
         assert_eq!(verdict, Verdict::MatchOutdated);
     }
 
@@ -205,14 +195,9 @@ mod tests {
 
     #[test]
     fn forms_of_the_same_text_are_the_same_password() {
-        let composed = presented("Zo\u{eb}'s long password")
-            .hash()
-            .expect("hashes");
+        let composed = presented("Zo\u{eb}'s long password").hash().expect("hashes");
         let decomposed = presented("Zoe\u{308}'s long password");
-        assert_eq!(
-            decomposed.verify(&composed).expect("verifies"),
-            Verdict::Match
-        );
+        assert_eq!(decomposed.verify(&composed).expect("verifies"), Verdict::Match);
     }
 
     #[test]
@@ -221,14 +206,8 @@ mod tests {
         let refused = |text: &str| Password::chosen(text, 15).expect_err("refused");
         assert_eq!(refused(&"a".repeat(14)), Refusal::TooShort(15));
         assert_eq!(refused(""), Refusal::Text(text::Refusal::Empty));
-        assert_eq!(
-            refused(&"a".repeat(257)),
-            Refusal::Text(text::Refusal::TooLong(256))
-        );
-        assert_eq!(
-            refused(&"\u{fdfa}".repeat(100)),
-            Refusal::Text(text::Refusal::TooLong(256))
-        );
+        assert_eq!(refused(&"a".repeat(257)), Refusal::Text(text::Refusal::TooLong(256)));
+        assert_eq!(refused(&"\u{fdfa}".repeat(100)), Refusal::Text(text::Refusal::TooLong(256)));
         assert_eq!(
             refused("a password with a \0 in it"),
             Refusal::Text(text::Refusal::ControlCharacter)

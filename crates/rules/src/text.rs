@@ -46,11 +46,7 @@ pub fn check_username(text: &str) -> Result<(), Refusal> {
         return Err(Refusal::Empty);
     }
     check_length_and_characters(text, USERNAME_MAX_CHARS)?;
-    if text.trim() == text {
-        Ok(())
-    } else {
-        Err(Refusal::OuterSpace)
-    }
+    if text.trim() == text { Ok(()) } else { Err(Refusal::OuterSpace) }
 }
 
 /// Checks a display name: at most [`DISPLAY_NAME_MAX_CHARS`] characters, none
@@ -96,9 +92,6 @@ mod tests {
         assert_eq!(check_display_name(""), Ok(()));
         assert_eq!(check_display_name(" Ada "), Ok(()));
         assert_eq!(check_display_name("tab\t"), Err(Refusal::ControlCharacter));
-        assert_eq!(
-            check_display_name(&"a".repeat(257)),
-            Err(Refusal::TooLong(256))
-        );
+        assert_eq!(check_display_name(&"a".repeat(257)), Err(Refusal::TooLong(256)));
     }
 }

@@ -49,15 +49,13 @@ pub fn engine(max_instances: u32) -> anyhow::Result<Engine> {
 /// When no thread can be had.
 pub fn start_ticking(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.weak();
-    std::thread::Builder::new()
-        .name("epoch".to_owned())
-        .spawn(move || {
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                std::thread::sleep(TICK);
-            }
-        })?;
+    std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    })?;
     Ok(())
 }
 
@@ -79,10 +77,7 @@ pub fn from_file(engine: &Engine, path: &Path) -> anyhow::Result<Component> {
 ///
 /// When it was compiled by another version of wasmtime, for another machine or
 /// with other settings.
-#[expect(
-    unsafe_code,
-    reason = "machine code can't be verified; it is our own build's"
-)]
+#[expect(unsafe_code, reason = "machine code can't be verified; it is our own build's")]
 pub fn from_precompiled(engine: &Engine, code: &[u8]) -> anyhow::Result<Component> {
     // SAFETY: the callers pass what this very build has compiled: bytes of this
     // binary, or a file that `cargo xtask` has just written.

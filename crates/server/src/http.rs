@@ -156,11 +156,7 @@ impl Server {
             // The epoch goes on while the instance waits, but then there is one
             // call at most: these are ticks of computing.
             ticks_left = ticks_left.saturating_sub(1);
-            Ok(if ticks_left == 0 {
-                UpdateDeadline::Interrupt
-            } else {
-                UpdateDeadline::Yield(1)
-            })
+            Ok(if ticks_left == 0 { UpdateDeadline::Interrupt } else { UpdateDeadline::Yield(1) })
         });
         let (sender, receiver) = oneshot::channel();
         let mut http = store.data_mut().http();
@@ -169,10 +165,8 @@ impl Server {
         let outparam = http.new_response_outparam(sender)?;
         let handled = async {
             let proxy = self.component.instantiate_async(&mut store).await?;
-            let result = proxy
-                .wasi_http_incoming_handler()
-                .call_handle(&mut store, request, outparam)
-                .await;
+            let result =
+                proxy.wasi_http_incoming_handler().call_handle(&mut store, request, outparam).await;
             drop(store);
             result
         };
@@ -246,10 +240,7 @@ fn add_spin_headers(head: &mut hyper::http::request::Parts, client: SocketAddr) 
         },
         (None, None) => return false,
     };
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     for (name, value) in [
         ("spin-path-info", head.uri.path().to_owned()),
         ("spin-full-url", format!("http://{host}{target}")),

@@ -36,12 +36,7 @@ struct Cli {
           value_parser = arguments::listen_address)]
     addr: String,
     /// How long a session lives, as a Go duration: 24h, 1h30m
-    #[arg(
-        long,
-        env = "SESSION_TTL",
-        value_name = "DURATION",
-        default_value = "24h"
-    )]
+    #[arg(long, env = "SESSION_TTL", value_name = "DURATION", default_value = "24h")]
     session_ttl: String,
     /// Where log records are pushed (gRPC logging.LogService); not available yet
     #[arg(long, env = "LOG_SERVICE", value_name = "HOST:PORT")]
@@ -57,13 +52,7 @@ struct Cli {
     nats_url: Option<String>,
     /// Signs the tokens; at least 32 bytes. Only from the environment: other
     /// users of the machine can read the arguments of a process
-    #[arg(
-        long,
-        env = "JWT_SECRET",
-        value_name = "SECRET",
-        hide_env_values = true,
-        hide = true
-    )]
+    #[arg(long, env = "JWT_SECRET", value_name = "SECRET", hide_env_values = true, hide = true)]
     jwt_secret: Option<String>,
     /// `iss` of the tokens
     #[arg(long, env = "JWT_ISSUER", value_name = "TEXT")]
@@ -78,12 +67,7 @@ struct Cli {
     #[arg(long, env = "DEFAULT_USERNAME", value_name = "NAME")]
     default_username: Option<String>,
     /// Its password
-    #[arg(
-        long,
-        env = "DEFAULT_PASSWORD",
-        value_name = "PASSWORD",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "DEFAULT_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     default_password: Option<String>,
     /// The fewest characters of a new password, 8 to 256
     #[arg(long, env = "PASSWORD_MIN_LENGTH", value_name = "N")]
@@ -114,11 +98,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             eprintln!("auth-server: {error:#}");
             // 2, as for a flag that is wrong: nothing was started.
-            if error.is::<ConfigError>() {
-                ExitCode::from(2)
-            } else {
-                ExitCode::FAILURE
-            }
+            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -146,15 +126,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         None => component::embedded(&engine)?,
     };
     component::start_ticking(&engine)?;
-    let shared = Shared::new(
-        Environment::new(&variables)?,
-        usize::from(cli.database_connections),
-    )?;
-    let server = Arc::new(Server::new(
-        host::link(&component)?,
-        shared,
-        cli.max_instances,
-    ));
+    let shared = Shared::new(Environment::new(&variables)?, usize::from(cli.database_connections))?;
+    let server = Arc::new(Server::new(host::link(&component)?, shared, cli.max_instances));
 
     let stop_accepting = CancellationToken::new();
     let stop_background = CancellationToken::new();
@@ -165,19 +138,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         ops.local_addr()?
     );
     let admin_username = variables["admin_username"].clone();
-    let settings = Settings {
-        database,
-        nats,
-        default_user,
-        admin_username,
-        ops,
-        program: PROGRAM,
-    };
-    let mut background = pin!(service::run(
-        settings,
-        CancellationToken::new(),
-        stop_background.clone()
-    ));
+    let settings = Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
+    let mut background =
+        pin!(service::run(settings, CancellationToken::new(), stop_background.clone()));
     let mut serving = tokio::spawn(server.serve(listener, stop_accepting.clone()));
     tokio::select! {
         result = &mut serving => result??,
@@ -195,10 +158,7 @@ fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
     let database_url = cli.database_url.clone().unwrap_or_default();
     if let Err(error) = database_url.parse::<tokio_postgres::Config>() {
         // The message names the parameter and not its value.
-        return Err(ConfigError::new(
-            "DATABASE_URL",
-            format!("is not understood: {error}"),
-        ));
+        return Err(ConfigError::new("DATABASE_URL", format!("is not understood: {error}")));
     }
     let jwt_secret = config::required(
         "JWT_SECRET",
@@ -208,10 +168,7 @@ fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
     if jwt_secret.len() < JWT_SECRET_MIN_BYTES {
         return Err(ConfigError::new(
             "JWT_SECRET",
-            format!(
-                "has {} bytes; it needs at least {JWT_SECRET_MIN_BYTES}",
-                jwt_secret.len()
-            ),
+            format!("has {} bytes; it needs at least {JWT_SECRET_MIN_BYTES}", jwt_secret.len()),
         ));
     }
     let admin_username = config::required(
@@ -225,24 +182,13 @@ fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
         return Err(ConfigError::new("-session-ttl", "must be at least 1s"));
     }
     if let Some(length) = &cli.password_min_length
-        && !length
-            .parse()
-            .is_ok_and(|length: usize| (8..=256).contains(&length))
+        && !length.parse().is_ok_and(|length: usize| (8..=256).contains(&length))
     {
-        return Err(ConfigError::new(
-            "PASSWORD_MIN_LENGTH",
-            "must be a number from 8 to 256",
-        ));
+        return Err(ConfigError::new("PASSWORD_MIN_LENGTH", "must be a number from 8 to 256"));
     }
     let host = url::Url::parse(&database_url)
         .ok()
-        .and_then(|url| {
-            Some(format!(
-                "{}:{}",
-                url.host_str()?,
-                url.port().unwrap_or(5432)
-            ))
-        })
+        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(5432))))
         .ok_or_else(|| ConfigError::new("DATABASE_URL", "names no host"))?;
     let mut variables = BTreeMap::from([
         ("database_url".to_owned(), database_url),

@@ -54,10 +54,7 @@ impl Environment {
 
     fn from_manifest(toml: &str, values: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let manifest: Manifest = toml::from_str(toml).context("spin.toml")?;
-        if let Some(unknown) = values
-            .keys()
-            .find(|name| !manifest.variables.contains_key(*name))
-        {
+        if let Some(unknown) = values.keys().find(|name| !manifest.variables.contains_key(*name)) {
             bail!("spin.toml has no variable `{unknown}`");
         }
         let mut resolved = BTreeMap::new();
@@ -70,10 +67,7 @@ impl Environment {
                 None => bail!("spin.toml: the variable `{name}` is neither required nor defaulted"),
             }
         }
-        let component = manifest
-            .component
-            .get(COMPONENT)
-            .context("spin.toml has no component")?;
+        let component = manifest.component.get(COMPONENT).context("spin.toml has no component")?;
         let variables = component
             .variables
             .iter()
@@ -84,10 +78,7 @@ impl Environment {
             .iter()
             .map(|template| Pattern::parse(&expand(template, &resolved)?))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self {
-            variables,
-            allowed_hosts: AllowedHosts(allowed_hosts),
-        })
+        Ok(Self { variables, allowed_hosts: AllowedHosts(allowed_hosts) })
     }
 }
 
@@ -96,9 +87,7 @@ fn expand(template: &str, values: &BTreeMap<&str, &str>) -> anyhow::Result<Strin
     let mut text = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
-        let (name, after) = after
-            .split_once("}}")
-            .context("spin.toml: `{{` without `}}`")?;
+        let (name, after) = after.split_once("}}").context("spin.toml: `{{` without `}}`")?;
         let name = name.trim();
         let value = values.get(name).with_context(|| {
             format!("spin.toml: a template names `{name}`, which is no variable")
@@ -138,10 +127,7 @@ impl Pattern {
         if host.is_empty() || host.contains('*') {
             bail!(invalid());
         }
-        Ok(Self {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-        })
+        Ok(Self { host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 }
 
@@ -201,9 +187,7 @@ mod tests {
     fn a_missing_or_unknown_value_is_named() {
         let mut incomplete = values(&[]);
         incomplete.remove("jwt_secret");
-        let error = Environment::new(&incomplete)
-            .expect_err("incomplete")
-            .to_string();
+        let error = Environment::new(&incomplete).expect_err("incomplete").to_string();
         assert!(error.contains("jwt_secret"), "{error}");
         let error = Environment::new(&values(&[("jwt_secrets", "x")])).expect_err("unknown");
         assert!(error.to_string().contains("jwt_secrets"), "{error}");

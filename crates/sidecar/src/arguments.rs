@@ -22,9 +22,7 @@ fn is_go_flag(text: &str) -> bool {
     let mut rest = text.chars();
     rest.next() == Some('-')
         && rest.next().is_some_and(|c| c.is_ascii_alphabetic())
-        && rest
-            .next()
-            .is_some_and(|c| c.is_ascii_alphanumeric() || c == '-')
+        && rest.next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// A listen address; Go's `:8080` means every interface.
@@ -36,11 +34,7 @@ pub fn listen_address(text: &str) -> Result<String, String> {
     let invalid = || format!("`{text}` is not an address; write it like 127.0.0.1:8080 or :8080");
     let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
     port.parse::<u16>().map_err(|_| invalid())?;
-    Ok(if host.is_empty() {
-        format!("[::]:{port}")
-    } else {
-        text.to_owned()
-    })
+    Ok(if host.is_empty() { format!("[::]:{port}") } else { text.to_owned() })
 }
 
 #[cfg(test)]
@@ -57,43 +51,21 @@ mod tests {
     #[test]
     fn single_dashes_become_double() {
         assert_eq!(
-            converted(&[
-                "auth-server",
-                "-addr",
-                ":8080",
-                "-session-ttl=1h",
-                "--help",
-                "-h",
-                "-"
-            ]),
-            [
-                "auth-server",
-                "--addr",
-                ":8080",
-                "--session-ttl=1h",
-                "--help",
-                "-h",
-                "-"
-            ]
+            converted(&["auth-server", "-addr", ":8080", "-session-ttl=1h", "--help", "-h", "-"]),
+            ["auth-server", "--addr", ":8080", "--session-ttl=1h", "--help", "-h", "-"]
         );
     }
 
     #[test]
     fn values_and_what_follows_two_dashes_stay() {
-        assert_eq!(
-            converted(&["-5", "-1h", "--", "-addr"]),
-            ["-5", "-1h", "--", "-addr"]
-        );
+        assert_eq!(converted(&["-5", "-1h", "--", "-addr"]), ["-5", "-1h", "--", "-addr"]);
     }
 
     #[test]
     fn listen_addresses() {
         assert_eq!(listen_address(":8080").as_deref(), Ok("[::]:8080"));
         assert_eq!(listen_address("127.0.0.1:0").as_deref(), Ok("127.0.0.1:0"));
-        assert_eq!(
-            listen_address("localhost:80").as_deref(),
-            Ok("localhost:80")
-        );
+        assert_eq!(listen_address("localhost:80").as_deref(), Ok("localhost:80"));
         for text in ["8080", "", "localhost", "127.0.0.1:http", ":99999"] {
             assert!(listen_address(text).is_err(), "{text}");
         }

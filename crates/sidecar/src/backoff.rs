@@ -53,16 +53,8 @@ mod tests {
     fn waits_grow_to_the_cap_and_go_on() {
         let mut backoff = Backoff::default();
         let waits: Vec<Duration> = (0..100).map(|_| backoff.next_delay()).collect();
-        assert!(
-            waits[0] >= SHORTEST && waits[0] < 3 * SHORTEST,
-            "{:?}",
-            waits[0]
-        );
-        assert!(
-            waits[50..]
-                .iter()
-                .all(|wait| *wait >= LONGEST && *wait <= 2 * LONGEST)
-        );
+        assert!(waits[0] >= SHORTEST && waits[0] < 3 * SHORTEST, "{:?}", waits[0]);
+        assert!(waits[50..].iter().all(|wait| *wait >= LONGEST && *wait <= 2 * LONGEST));
         assert!(Backoff::delay_after(0) < 3 * SHORTEST);
         assert!(Backoff::delay_after(1_000) >= LONGEST);
         backoff.reset();

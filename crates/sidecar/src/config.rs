@@ -17,10 +17,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// A setting, and a predicate of its name: "is not set; …".
     pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
-        Self {
-            name,
-            problem: problem.into(),
-        }
+        Self { name, problem: problem.into() }
     }
 }
 
@@ -50,19 +47,12 @@ pub fn required(
 /// [`ConfigError`], without any part of the URL, which may hold a password.
 pub fn database(url: Option<String>, program: &str) -> Result<PgConnectOptions, ConfigError> {
     const NAME: &str = "DATABASE_URL";
-    let url = required(
-        NAME,
-        url,
-        "a URL like postgres://user:password@host:5432/auth",
-    )?;
+    let url = required(NAME, url, "a URL like postgres://user:password@host:5432/auth")?;
     let parsed = url::Url::parse(&url)
         .ok()
         .filter(|url| matches!(url.scheme(), "postgres" | "postgresql"))
         .ok_or_else(|| {
-            ConfigError::new(
-                NAME,
-                "is not a URL like postgres://user:password@host:5432/auth",
-            )
+            ConfigError::new(NAME, "is not a URL like postgres://user:password@host:5432/auth")
         })?;
     for (key, value) in parsed.query_pairs() {
         if key == "sslmode" && !matches!(&*value, "disable" | "prefer" | "require") {
@@ -99,18 +89,11 @@ impl DefaultUser {
     ///
     /// [`ConfigError`], without the password.
     pub fn new(username: Option<String>, password: Option<String>) -> Result<Self, ConfigError> {
-        let username = required(
-            "DEFAULT_USERNAME",
-            username,
-            "the user that is created when it is missing",
-        )?;
+        let username =
+            required("DEFAULT_USERNAME", username, "the user that is created when it is missing")?;
         text::check_username(&username)
             .map_err(|refusal| ConfigError::new("DEFAULT_USERNAME", refusal.to_string()))?;
-        let typed = required(
-            "DEFAULT_PASSWORD",
-            password,
-            "the password of DEFAULT_USERNAME",
-        )?;
+        let typed = required("DEFAULT_PASSWORD", password, "the password of DEFAULT_USERNAME")?;
         let password = Password::presented(&typed)
             .map_err(|refusal| ConfigError::new("DEFAULT_PASSWORD", refusal.to_string()))?;
         if Password::chosen(&typed, DEFAULT_MIN_CHARS).is_err() {
@@ -132,10 +115,7 @@ pub fn nats(url: Option<String>) -> Result<Option<async_nats::ServerAddr>, Confi
     url.filter(|url| !url.is_empty())
         .map(|url| {
             url.parse().map_err(|_| {
-                ConfigError::new(
-                    "NATS_URL",
-                    "is not a URL like nats://user:password@host:4222",
-                )
+                ConfigError::new("NATS_URL", "is not a URL like nats://user:password@host:4222")
             })
         })
         .transpose()
@@ -146,31 +126,17 @@ mod tests {
     use super::*;
 
     fn database_error(url: &str) -> String {
-        let error = database(Some(url.to_owned()), "test")
-            .expect_err("refused")
-            .to_string();
-        assert!(
-            !error.contains("hunter2") && !error.contains('\n'),
-            "{error}"
-        );
+        let error = database(Some(url.to_owned()), "test").expect_err("refused").to_string();
+        assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
         error
     }
 
     #[test]
     fn require_verifies() {
-        let mode = |url: &str| {
-            database(Some(url.to_owned()), "test")
-                .expect("accepted")
-                .get_ssl_mode()
-        };
-        assert!(matches!(
-            mode("postgres://a:b@h/d?sslmode=require"),
-            PgSslMode::VerifyFull
-        ));
-        assert!(matches!(
-            mode("postgres://a:b@h/d?sslmode=disable"),
-            PgSslMode::Disable
-        ));
+        let mode =
+            |url: &str| database(Some(url.to_owned()), "test").expect("accepted").get_ssl_mode();
+        assert!(matches!(mode("postgres://a:b@h/d?sslmode=require"), PgSslMode::VerifyFull));
+        assert!(matches!(mode("postgres://a:b@h/d?sslmode=disable"), PgSslMode::Disable));
         assert!(matches!(mode("postgresql://a:b@h/d"), PgSslMode::Prefer));
         let with_options = "postgres://a:b@h/d?options=-c%20statement_timeout%3D5000";
         assert!(matches!(mode(with_options), PgSslMode::Prefer));
@@ -203,32 +169,17 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert!(new(Some("ada"), Some("short")).is_ok());
-        assert!(
-            new(None, Some("p"))
-                .expect_err("refused")
-                .starts_with("DEFAULT_USERNAME is not")
-        );
-        assert!(
-            new(Some("a\n"), Some("p"))
-                .expect_err("refused")
-                .starts_with("DEFAULT_USERNAME")
-        );
+        assert!(new(None, Some("p")).expect_err("refused").starts_with("DEFAULT_USERNAME is not"));
+        assert!(new(Some("a\n"), Some("p")).expect_err("refused").starts_with("DEFAULT_USERNAME"));
         let error = new(Some("ada"), Some("hunter2\0")).expect_err("refused");
-        assert!(
-            error.starts_with("DEFAULT_PASSWORD") && !error.contains("hunter2"),
-            "{error}"
-        );
+        assert!(error.starts_with("DEFAULT_PASSWORD") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
     fn nats_may_be_absent() {
         assert!(nats(None).expect("accepted").is_none());
         assert!(nats(Some(String::new())).expect("accepted").is_none());
-        assert!(
-            nats(Some("nats://127.0.0.1:4222".to_owned()))
-                .expect("accepted")
-                .is_some()
-        );
+        assert!(nats(Some("nats://127.0.0.1:4222".to_owned())).expect("accepted").is_some());
         assert!(nats(Some("nats://[".to_owned())).is_err());
     }
 }

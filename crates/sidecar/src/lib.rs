@@ -1,5 +1,5 @@
 //! The background side of edd-cloud-auth: migrations, the default user, and the
-//! relay that drains the outbox to NATS `JetStream`.
+//! relay that drains the outbox to NATS JetStream.
 //!
 //! `auth-sidecar` runs it as a process of its own beside Spin; `auth-server`
 //! runs the same [`service::run`] inside.

@@ -74,12 +74,7 @@ struct Run {
     #[arg(long, env = "DEFAULT_USERNAME", value_name = "NAME")]
     default_username: Option<String>,
     /// Its password
-    #[arg(
-        long,
-        env = "DEFAULT_PASSWORD",
-        value_name = "PASSWORD",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "DEFAULT_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     default_password: Option<String>,
     /// The user who may use the admin API whatever its row says
     #[arg(long, env = "ADMIN_USERNAME", value_name = "NAME")]
@@ -134,11 +129,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             eprintln!("auth-sidecar: {error:#}");
             // 2, as for a flag that is wrong: nothing was started.
-            if error.is::<ConfigError>() {
-                ExitCode::from(2)
-            } else {
-                ExitCode::FAILURE
-            }
+            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -156,19 +147,10 @@ async fn run(args: Run) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("can't listen on {} (--ops-addr)", args.ops_addr))?;
     tracing::info!("health and metrics on http://{}", ops.local_addr()?);
-    let settings = Settings {
-        database,
-        nats,
-        default_user,
-        admin_username,
-        ops,
-        program: PROGRAM,
-    };
+    let settings = Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
     let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -197,12 +179,7 @@ async fn status(args: StatusArgs) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
     let nats = config::nats(args.nats.nats_url)?;
     let mut connection = database.connect().await.context("database")?;
-    print!(
-        "{}",
-        status::database(&mut connection)
-            .await
-            .context("database")?
-    );
+    print!("{}", status::database(&mut connection).await.context("database")?);
     connection.close().await?;
     match nats {
         Some(server) => {
@@ -217,12 +194,8 @@ async fn status(args: StatusArgs) -> anyhow::Result<()> {
 async fn relay_once(args: RelayArgs) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
     let jetstream = stream::context(connect(args.nats.required()?).await?);
-    let relay = Relay {
-        database,
-        jetstream,
-        metrics: Arc::new(Metrics::default()),
-        wake: Arc::default(),
-    };
+    let relay =
+        Relay { database, jetstream, metrics: Arc::new(Metrics::default()), wake: Arc::default() };
     let published = relay.once().await?;
     println!("published {published} events");
     Ok(())
@@ -235,11 +208,7 @@ async fn watch(args: Watch) -> anyhow::Result<()> {
     client.flush().await?;
     eprintln!("watching; end with Ctrl-C");
     while let Some(event) = events.next().await {
-        println!(
-            "{} {}",
-            event.subject,
-            String::from_utf8_lossy(&event.payload)
-        );
+        println!("{} {}", event.subject, String::from_utf8_lossy(&event.payload));
     }
     Ok(())
 }

@@ -31,11 +31,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("auth");
         let backlog = Gauge::default();
-        registry.register(
-            "outbox_backlog",
-            "Events that wait to be published",
-            backlog.clone(),
-        );
+        registry.register("outbox_backlog", "Events that wait to be published", backlog.clone());
         let backlog_age_seconds = Gauge::default();
         registry.register_with_unit(
             "outbox_backlog_age",
@@ -95,7 +91,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All metrics in the OpenMetrics text format, which Prometheus reads.
+    /// All metrics in the `OpenMetrics` text format, which Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();

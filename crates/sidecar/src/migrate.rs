@@ -7,21 +7,9 @@ use sqlx::{PgConnection, SqlSafeStr};
 
 /// Number, name and text of every file in `migrations/`.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
-    (
-        1,
-        "users",
-        include_str!("../../../migrations/0001_users.sql"),
-    ),
-    (
-        2,
-        "outbox",
-        include_str!("../../../migrations/0002_outbox.sql"),
-    ),
-    (
-        3,
-        "sessions",
-        include_str!("../../../migrations/0003_sessions.sql"),
-    ),
+    (1, "users", include_str!("../../../migrations/0001_users.sql")),
+    (2, "outbox", include_str!("../../../migrations/0002_outbox.sql")),
+    (3, "sessions", include_str!("../../../migrations/0003_sessions.sql")),
 ];
 
 /// Applies what is missing. sqlx holds an advisory lock meanwhile, so that any
@@ -40,10 +28,7 @@ pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
     migrator.set_ignore_missing(true);
     migrator.run(&mut *connection).await?;
     let after = applied(connection).await?;
-    Ok(after
-        .into_iter()
-        .filter(|version| !before.contains(version))
-        .collect())
+    Ok(after.into_iter().filter(|version| !before.contains(version)).collect())
 }
 
 /// The newest migration that this program knows.
@@ -95,7 +80,7 @@ mod tests {
         let mut files: Vec<String> = std::fs::read_dir(directory)
             .expect("the migrations are there")
             .filter_map(|entry| entry.expect("readable").file_name().into_string().ok())
-            .filter(|name| name.ends_with(".sql"))
+            .filter(|name| name != "README.md")
             .collect();
         files.sort();
         let embedded: Vec<String> = MIGRATIONS

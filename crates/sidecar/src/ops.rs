@@ -24,10 +24,7 @@ impl Health {
     fn ready(&self, metrics: &Metrics) -> (bool, String) {
         use std::sync::atomic::Ordering::Relaxed;
         let database = self.database.load(Relaxed);
-        let nats = match (
-            self.nats_expected.load(Relaxed),
-            metrics.nats_connected.get(),
-        ) {
+        let nats = match (self.nats_expected.load(Relaxed), metrics.nats_connected.get()) {
             (false, _) => "not configured",
             (true, 0) => "disconnected",
             (true, _) => "connected",
@@ -59,11 +56,7 @@ pub async fn serve(
             "/readyz",
             get(move || async move {
                 let (ready, body) = health.ready(&ready_metrics);
-                let status = if ready {
-                    StatusCode::OK
-                } else {
-                    StatusCode::SERVICE_UNAVAILABLE
-                };
+                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 (status, [(header::CONTENT_TYPE, "application/json")], body)
             }),
         )
@@ -74,7 +67,5 @@ pub async fn serve(
                 ([(header::CONTENT_TYPE, media_type)], metrics.render()).into_response()
             }),
         );
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
 }

@@ -154,9 +154,5 @@ pub async fn depth(connection: &mut PgConnection) -> sqlx::Result<Depth> {
     )
     .fetch_one(connection)
     .await?;
-    Ok(Depth {
-        backlog,
-        age_seconds,
-        set_aside,
-    })
+    Ok(Depth { backlog, age_seconds, set_aside })
 }

@@ -1,4 +1,4 @@
-//! The relay: drains the outbox to `JetStream`, strictly in order per entity.
+//! The relay: drains the outbox to JetStream, strictly in order per entity.
 //!
 //! One connection holds the advisory lock that makes a process the leader, reads
 //! the rows and marks them. A process that loses the connection has lost the
@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::outbox;
 use crate::stream;
 
-/// Key of the advisory lock: "edd_auth" in ASCII. Locks are per database.
+/// Key of the advisory lock: "`edd_auth`" in ASCII. Locks are per database.
 pub const LEADER_LOCK: i64 = 0x6564_645f_6175_7468;
 
 /// How often a standby asks for the lock.
@@ -67,7 +67,7 @@ pub enum RelayError {
     /// The stream is missing and could not be created.
     #[error("stream: {0:#}")]
     Stream(anyhow::Error),
-    /// `JetStream` did not acknowledge some events.
+    /// JetStream did not acknowledge some events.
     #[error("{failures} of {tried} events were not acknowledged: {first}")]
     Publish {
         /// Events without an acknowledgement.
@@ -103,10 +103,7 @@ impl Relay {
             }
         }
         // Requests that were in flight have committed their events by now.
-        if timeout(DRAIN_TIMEOUT, self.drain_before_exit())
-            .await
-            .is_err()
-        {
+        if timeout(DRAIN_TIMEOUT, self.drain_before_exit()).await.is_err() {
             tracing::warn!("relay: stopped with events left in the outbox");
         }
     }
@@ -181,9 +178,7 @@ impl Relay {
 
     async fn ensure_stream(&self) -> Result<(), RelayError> {
         self.check_nats()?;
-        stream::ensure(&self.jetstream)
-            .await
-            .map_err(RelayError::Stream)
+        stream::ensure(&self.jetstream).await.map_err(RelayError::Stream)
     }
 
     /// A publish without a connection would be buffered, time out, and be sent
@@ -275,11 +270,9 @@ impl Relay {
         }
         match first_failure {
             None => Ok(published),
-            Some(first) => Err(RelayError::Publish {
-                failures,
-                tried: published + failures,
-                first,
-            }),
+            Some(first) => {
+                Err(RelayError::Publish { failures, tried: published + failures, first })
+            }
         }
     }
 
@@ -298,9 +291,7 @@ impl Relay {
             .map_err(|error| error.to_string())?
             .await
             .map_err(|error| error.to_string())?;
-        self.metrics
-            .publish_seconds
-            .observe(started.elapsed().as_secs_f64());
+        self.metrics.publish_seconds.observe(started.elapsed().as_secs_f64());
         i64::try_from(acknowledgement.sequence).map_err(|error| error.to_string())
     }
 }

@@ -73,21 +73,13 @@ pub async fn run(
     prepared.cancel();
     warn_without_administrator(&settings.database, &settings.admin_username).await;
 
-    let measuring = tokio::spawn(measure(
-        settings.database.clone(),
-        Arc::clone(&metrics),
-        Arc::clone(&health),
-    ));
+    let measuring =
+        tokio::spawn(measure(settings.database.clone(), Arc::clone(&metrics), Arc::clone(&health)));
     if let Some(server) = settings.nats {
         let wake = Arc::new(Notify::new());
         let listening = tokio::spawn(listen(settings.database.clone(), Arc::clone(&wake)));
         let jetstream = stream::connect(server, settings.program, Arc::clone(&metrics)).await?;
-        let relay = Relay {
-            database: settings.database,
-            jetstream,
-            metrics,
-            wake,
-        };
+        let relay = Relay { database: settings.database, jetstream, metrics, wake };
         relay.run(&shutdown).await;
         listening.abort();
     } else {
@@ -111,10 +103,7 @@ async fn prepare(database: &PgConnectOptions, user: &DefaultUser) -> anyhow::Res
             Err(error) => error,
         };
         let delay = backoff.next_delay();
-        tracing::warn!(
-            "database: {error:#}; trying again in {} ms",
-            delay.as_millis()
-        );
+        tracing::warn!("database: {error:#}; trying again in {} ms", delay.as_millis());
         sleep(delay).await;
     }
 }
@@ -134,10 +123,7 @@ async fn prepare_once(database: &PgConnectOptions, user: &DefaultUser) -> anyhow
 /// A migration that reads otherwise than when it was applied stays that way.
 fn is_permanent(error: &anyhow::Error) -> bool {
     use sqlx::migrate::MigrateError;
-    matches!(
-        error.downcast_ref(),
-        Some(MigrateError::VersionMismatch(_) | MigrateError::Dirty(_))
-    )
+    matches!(error.downcast_ref(), Some(MigrateError::VersionMismatch(_) | MigrateError::Dirty(_)))
 }
 
 async fn warn_without_administrator(database: &PgConnectOptions, admin_username: &str) {
@@ -169,10 +155,8 @@ async fn listen(database: PgConnectOptions, wake: Arc<Notify>) {
     let mut backoff = Backoff::default();
     loop {
         let result: sqlx::Result<()> = async {
-            let pool = PgPoolOptions::new()
-                .max_connections(1)
-                .connect_with(database.clone())
-                .await?;
+            let pool =
+                PgPoolOptions::new().max_connections(1).connect_with(database.clone()).await?;
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.listen("outbox").await?;
             backoff.reset();

@@ -16,11 +16,7 @@ pub async fn database(connection: &mut PgConnection) -> anyhow::Result<String> {
     use std::fmt::Write;
     let mut text = String::new();
     let newest = migrate::newest_version();
-    let applied = migrate::applied(connection)
-        .await?
-        .into_iter()
-        .max()
-        .unwrap_or(0);
+    let applied = migrate::applied(connection).await?.into_iter().max().unwrap_or(0);
     if applied < newest {
         writeln!(
             text,
@@ -52,18 +48,10 @@ pub async fn database(connection: &mut PgConnection) -> anyhow::Result<String> {
     .fetch_all(&mut *connection)
     .await?;
     if depth.set_aside > 0 {
-        writeln!(
-            text,
-            "set aside: {} rows; the first of them:",
-            depth.set_aside
-        )?;
+        writeln!(text, "set aside: {} rows; the first of them:", depth.set_aside)?;
     }
     for (id, kind, entity_id, reason) in rows {
-        writeln!(
-            text,
-            "  {id} {kind} {entity_id}: {}",
-            reason.unwrap_or_default()
-        )?;
+        writeln!(text, "  {id} {kind} {entity_id}: {}", reason.unwrap_or_default())?;
     }
     let leader: Option<String> = sqlx::query_scalar(
         "select application_name || ' (PostgreSQL process ' || pid || ')' \
@@ -76,11 +64,7 @@ pub async fn database(connection: &mut PgConnection) -> anyhow::Result<String> {
     .fetch_optional(&mut *connection)
     .await?
     .flatten();
-    writeln!(
-        text,
-        "leader:    {}",
-        leader.as_deref().unwrap_or("none; nobody publishes")
-    )?;
+    writeln!(text, "leader:    {}", leader.as_deref().unwrap_or("none; nobody publishes"))?;
     Ok(text)
 }
 

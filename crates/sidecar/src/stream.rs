@@ -26,8 +26,8 @@ fn wanted() -> Config {
         discard: DiscardPolicy::Old,
         max_messages: 1_000_000,
         max_bytes: 1024 * 1024 * 1024,
-        max_age: Duration::from_secs(7 * 24 * 60 * 60),
-        duplicate_window: Duration::from_secs(10 * 60),
+        max_age: Duration::from_hours(168),
+        duplicate_window: Duration::from_mins(10),
         ..Config::default()
     }
 }
@@ -68,20 +68,17 @@ pub async fn connect(
     Ok(context(client))
 }
 
-/// `JetStream` over a connection, with the time-outs of this program.
+/// JetStream over a connection, with the time-outs of this program.
 #[must_use]
 pub fn context(client: async_nats::Client) -> jetstream::Context {
-    jetstream::ContextBuilder::new()
-        .timeout(ACK_TIMEOUT)
-        .ack_timeout(ACK_TIMEOUT)
-        .build(client)
+    jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).ack_timeout(ACK_TIMEOUT).build(client)
 }
 
 /// Makes sure that the stream is there.
 ///
 /// # Errors
 ///
-/// When `JetStream` does not answer, is not enabled, or refuses the stream.
+/// When JetStream does not answer, is not enabled, or refuses the stream.
 pub async fn ensure(jetstream: &jetstream::Context) -> anyhow::Result<()> {
     match jetstream.get_stream(STREAM).await {
         Ok(stream) => {

@@ -24,9 +24,7 @@ impl Artifacts {
     #[must_use]
     pub fn paths() -> Self {
         let target = target();
-        let component = target
-            .join(WASM_TARGET)
-            .join("component/edd_cloud_auth.wasm");
+        let component = target.join(WASM_TARGET).join("component/edd_cloud_auth.wasm");
         Self {
             precompiled: component.with_extension("cwasm"),
             component,
@@ -63,10 +61,7 @@ pub fn build() -> anyhow::Result<Artifacts> {
     // none compiles wasmtime anew.
     process::run(cargo().args(["build", "--workspace", "--example", "precompile"]))?;
     if is_older(&built.precompiled, &built.component)
-        || is_older(
-            &built.precompiled,
-            &target().join("debug/examples/precompile"),
-        )
+        || is_older(&built.precompiled, &target().join("debug/examples/precompile"))
     {
         eprintln!("xtask: compiling the component for this machine");
         process::run(
@@ -77,13 +72,7 @@ pub fn build() -> anyhow::Result<Artifacts> {
     }
     process::run(
         cargo()
-            .args([
-                "build",
-                "--workspace",
-                "--bins",
-                "--features",
-                "edd-auth-server/embedded",
-            ])
+            .args(["build", "--workspace", "--bins", "--features", "edd-auth-server/embedded"])
             .env("AUTH_COMPONENT_WASM", &built.component)
             .env("AUTH_COMPONENT_CWASM", &built.precompiled),
     )?;
@@ -91,6 +80,7 @@ pub fn build() -> anyhow::Result<Artifacts> {
 }
 
 /// `cargo` of the same toolchain, in the root of the repository.
+#[must_use]
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -98,10 +88,6 @@ pub fn cargo() -> Command {
 }
 
 fn is_older(file: &Path, than: &Path) -> bool {
-    let modified = |path: &Path| {
-        path.metadata()
-            .and_then(|metadata| metadata.modified())
-            .ok()
-    };
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     modified(file) < modified(than)
 }

@@ -47,34 +47,21 @@ pub fn run() -> anyhow::Result<()> {
 /// Applies the migrations to an empty database and PREPAREs every statement of
 /// the component.
 fn statements() -> anyhow::Result<()> {
-    let directory = tempfile::Builder::new()
-        .prefix("edd-cloud-auth-check-")
-        .tempdir()?;
-    fs::set_permissions(
-        directory.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )?;
+    let directory = tempfile::Builder::new().prefix("edd-cloud-auth-check-").tempdir()?;
+    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let home = Home::new(directory.path())?;
     let postgres = Postgres::start(&home, Durability::None)?;
     let run = |file: &Path, script: &str| {
-        postgres
-            .psql("auth", script)
-            .with_context(|| file.display().to_string())
+        postgres.psql("auth", script).with_context(|| file.display().to_string())
     };
     for file in sql_files(&root().join("migrations"))? {
         run(&file, &fs::read_to_string(&file)?)?;
     }
     // sqlx makes this table, which readyz reads.
-    postgres.psql(
-        "auth",
-        "create table _sqlx_migrations (version bigint, success boolean)",
-    )?;
+    postgres.psql("auth", "create table _sqlx_migrations (version bigint, success boolean)")?;
     let files = sql_files(&root().join("src"))?;
     for file in &files {
-        run(
-            file,
-            &format!("prepare statement as\n{}", fs::read_to_string(file)?),
-        )?;
+        run(file, &format!("prepare statement as\n{}", fs::read_to_string(file)?))?;
     }
     eprintln!("xtask: {} statements fit the schema", files.len());
     Ok(())

@@ -54,10 +54,7 @@ pub fn servers() -> anyhow::Result<()> {
     eprintln!("xtask: installing {} with apt-get", missing.join(" and "));
     let apt_get = |args: &[&str]| {
         let mut command = Command::new(apt[0]);
-        command
-            .args(&apt[1..])
-            .args(args)
-            .env("DEBIAN_FRONTEND", "noninteractive");
+        command.args(&apt[1..]).args(args).env("DEBIAN_FRONTEND", "noninteractive");
         process::run(&mut command)
     };
     apt_get(&["update"])

@@ -52,12 +52,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .with_context(|| format!("can't start {name}"))?;
-        Ok(Self {
-            name,
-            child,
-            stop_signal,
-            log: log.to_path_buf(),
-        })
+        Ok(Self { name, child, stop_signal, log: log.to_path_buf() })
     }
 
     /// Waits until `ready` says so.
@@ -73,11 +68,7 @@ impl Server {
         let started = Instant::now();
         while !ready() {
             if let Some(status) = self.child.try_wait()? {
-                bail!(
-                    "{} ended with {status}; the end of its log:\n{}",
-                    self.name,
-                    self.log_end()
-                );
+                bail!("{} ended with {status}; the end of its log:\n{}", self.name, self.log_end());
             }
             if started.elapsed() > limit {
                 bail!(
@@ -122,11 +113,7 @@ impl Server {
                 return Ok(status);
             }
             if started.elapsed() > limit {
-                bail!(
-                    "{} did not end within {} seconds",
-                    self.name,
-                    limit.as_secs()
-                );
+                bail!("{} did not end within {} seconds", self.name, limit.as_secs());
             }
             std::thread::sleep(POLL);
         }
@@ -183,9 +170,9 @@ impl Drop for Server {
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command
         .status()
-        .with_context(|| format!("can't start {command:?}"))?;
+        .with_context(|| format!("can't start {}", command.get_program().display()))?;
     if !status.success() {
-        bail!("{:?} ended with {status}", command.get_program());
+        bail!("{} ended with {status}", command.get_program().display());
     }
     Ok(())
 }
@@ -199,11 +186,11 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("can't start {:?}", command.get_program()))?;
+        .with_context(|| format!("can't start {}", command.get_program().display()))?;
     if !output.status.success() {
         bail!(
-            "{:?} ended with {}:\n{}",
-            command.get_program(),
+            "{} ended with {}:\n{}",
+            command.get_program().display(),
             output.status,
             String::from_utf8_lossy(&output.stderr).trim_end()
         );
@@ -234,10 +221,7 @@ pub fn answers_ok(address: &str, path: &str) -> bool {
 pub fn get(address: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

@@ -15,9 +15,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     install::rust_target()?;
     install::servers()?;
     artifacts::build()?;
-    let directory = tempfile::Builder::new()
-        .prefix("edd-cloud-auth-test-")
-        .tempdir()?;
+    let directory = tempfile::Builder::new().prefix("edd-cloud-auth-test-").tempdir()?;
     // The servers' user has to get in.
     std::fs::set_permissions(
         directory.path(),

@@ -14,7 +14,7 @@ use crate::services::{Durability, Home, Nats, Postgres, kept_secret};
 use crate::{artifacts, install};
 
 /// How long a server may take to become ready.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Starts everything, says that it is ready, and runs until Ctrl-C.
 ///
@@ -28,22 +28,15 @@ pub fn up(addr: &str, data_dir: &Path) -> anyhow::Result<()> {
     let ops = format!("127.0.0.1:{}", free_port()?);
     let mut command = Command::new(&built.server);
     setting.apply(&mut command);
-    command
-        .env("ADDR", addr)
-        .env("OPS_ADDR", &ops)
-        .env("JWT_SECRET", &setting.jwt_secret);
+    command.env("ADDR", addr).env("OPS_ADDR", &ops).env("JWT_SECRET", &setting.jwt_secret);
     let log = setting.home.directory().join("auth-server.log");
     let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
     // The API answers, the default user is there, and NATS is connected.
-    server.wait_until(START_TIMEOUT, || {
-        answers_ok(addr, "/readyz") && answers_ok(&ops, "/readyz")
-    })?;
+    server
+        .wait_until(START_TIMEOUT, || answers_ok(addr, "/readyz") && answers_ok(&ops, "/readyz"))?;
     println!("ready: http://{addr}");
     eprintln!("{}", setting.describe());
-    eprintln!(
-        "  metrics   http://{ops}/metrics\n  logs      {}\n",
-        log.display()
-    );
+    eprintln!("  metrics   http://{ops}/metrics\n  logs      {}\n", log.display());
     eprintln!("{}", curl_lines(addr, &setting));
     setting.run_until_interrupted(server, &interrupts)
 }
@@ -66,10 +59,7 @@ pub fn services(data_dir: &Path) -> anyhow::Result<()> {
     sidecar.wait_until(START_TIMEOUT, || answers_ok(&ops, "/readyz"))?;
     println!("{}", setting.spin_exports()?);
     eprintln!("{}", setting.describe());
-    eprintln!(
-        "  metrics   http://{ops}/metrics\n  logs      {}\n",
-        log.display()
-    );
+    eprintln!("  metrics   http://{ops}/metrics\n  logs      {}\n", log.display());
     eprintln!("Run the lines that start with `export` in another terminal, then `spin up` there.");
     eprintln!("{}", curl_lines("127.0.0.1:3000", &setting));
     setting.run_until_interrupted(sidecar, &interrupts)
@@ -93,10 +83,8 @@ impl Setting {
     fn prepare(data_dir: &Path) -> anyhow::Result<Self> {
         install::rust_target()?;
         let home = Home::new(data_dir)?;
-        let (database_url, nats_url) = (
-            from_environment("DATABASE_URL"),
-            from_environment("NATS_URL"),
-        );
+        let (database_url, nats_url) =
+            (from_environment("DATABASE_URL"), from_environment("NATS_URL"));
         if database_url.is_none() || nats_url.is_none() {
             install::servers()?;
         }
@@ -118,9 +106,7 @@ impl Setting {
             database_url: database_url
                 .or_else(|| Some(postgres.as_ref()?.url()))
                 .unwrap_or_default(),
-            nats_url: nats_url
-                .or_else(|| Some(nats.as_ref()?.url()))
-                .unwrap_or_default(),
+            nats_url: nats_url.or_else(|| Some(nats.as_ref()?.url())).unwrap_or_default(),
             admin_username: from_environment("ADMIN_USERNAME")
                 .unwrap_or_else(|| default_username.clone()),
             default_username,
@@ -168,10 +154,7 @@ impl Setting {
             ("ADMIN_USERNAME", &self.admin_username),
         ]
         .map(|(name, value)| {
-            format!(
-                "export SPIN_VARIABLE_{name}='{}'",
-                value.replace('\'', r"'\''")
-            )
+            format!("export SPIN_VARIABLE_{name}='{}'", value.replace('\'', r"'\''"))
         })
         .join("\n"))
     }
@@ -192,10 +175,7 @@ impl Setting {
                 }
             }
         };
-        eprintln!(
-            "xtask: stopping; the data stays in {}",
-            self.home.directory().display()
-        );
+        eprintln!("xtask: stopping; the data stays in {}", self.home.directory().display());
         server.stop()?;
         if let Some(nats) = &mut self.nats {
             nats.server().stop()?;
@@ -211,9 +191,7 @@ impl Setting {
 }
 
 fn from_environment(variable: &str) -> Option<String> {
-    std::env::var(variable)
-        .ok()
-        .filter(|value| !value.is_empty())
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
 fn curl_lines(addr: &str, setting: &Setting) -> String {

@@ -48,10 +48,7 @@ impl Shared {
     /// When no certificate authorities can be loaded.
     pub fn new(environment: Environment, connections: usize) -> anyhow::Result<Self> {
         let databases = Databases::new(environment.allowed_hosts, connections)?;
-        Ok(Self {
-            variables: environment.variables,
-            databases,
-        })
+        Ok(Self { variables: environment.variables, databases })
     }
 }
 
@@ -90,20 +87,13 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            ctx: &mut self.http,
-            table: &mut self.table,
-            hooks: &mut self.hooks,
-        }
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.hooks }
     }
 }
 
@@ -122,10 +112,7 @@ impl WasiHttpHooks for NoOutgoingRequests {
 }
 
 /// A response, and whether it could be processed.
-type Answer = (
-    hyper::Response<WasiBody>,
-    Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-);
+type Answer = (hyper::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>);
 
 /// Links a component against this host, so that instances of it can be made.
 ///

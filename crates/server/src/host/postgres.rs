@@ -78,9 +78,8 @@ impl Databases {
     }
 
     async fn connect(&self, address: &str) -> Result<Object, Error> {
-        let mut config: Config = address
-            .parse()
-            .map_err(|error| failed_to_connect(format!("{error:?}")))?;
+        let mut config: Config =
+            address.parse().map_err(|error| failed_to_connect(format!("{error:?}")))?;
         self.check_allowed(&config)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
@@ -102,15 +101,11 @@ impl Databases {
     fn check_allowed(&self, config: &Config) -> Result<(), Error> {
         let ports = config.get_ports();
         if config.get_hosts().is_empty() {
-            return Err(failed_to_connect(
-                "the connection string names no host".to_owned(),
-            ));
+            return Err(failed_to_connect("the connection string names no host".to_owned()));
         }
         for (place, host) in config.get_hosts().iter().enumerate() {
             let PgHost::Tcp(host) = host else {
-                return Err(failed_to_connect(
-                    "Unix sockets are not supported".to_owned(),
-                ));
+                return Err(failed_to_connect("Unix sockets are not supported".to_owned()));
             };
             let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
             if !self.allowed.permit(host, port) {
@@ -129,9 +124,7 @@ impl Databases {
         }
         // Nothing is left behind on a connection: there are no transactions, and
         // no statement of the component changes a setting. So nothing is cleaned.
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = if config.get_ssl_mode() == SslMode::Disable {
             Manager::from_config(config, NoTls, recycling)
         } else {
@@ -183,9 +176,7 @@ impl HostConnection for State {
             wasmtime::bail!("transaction control: Spin would hand it on to the next request");
         }
         let Connection(Some(client)) = self.table.get(&connection)? else {
-            return Ok(Err(failed_to_connect(
-                "the connection was closed".to_owned(),
-            )));
+            return Ok(Err(failed_to_connect("the connection was closed".to_owned())));
         };
         let rows = match timeout(STATEMENT_TIMEOUT, query(client, &statement, &params)).await {
             Ok(Ok(rows)) => rows,
@@ -217,18 +208,9 @@ async fn query(
 ) -> Result<RowSet, Error> {
     let params: Vec<Box<dyn ToSql + Send + Sync>> =
         params.iter().map(parameter).collect::<Result<_, _>>()?;
-    let statement = client
-        .prepare_cached(statement)
-        .await
-        .map_err(|e| failed(&e))?;
-    let stream = client
-        .query_raw(&statement, params)
-        .await
-        .map_err(|e| failed(&e))?;
-    let rows: Vec<Row> = stream
-        .try_collect()
-        .await
-        .map_err(|error| text(format!("{error:?}")))?;
+    let statement = client.prepare_cached(statement).await.map_err(|e| failed(&e))?;
+    let stream = client.query_raw(&statement, params).await.map_err(|e| failed(&e))?;
+    let rows: Vec<Row> = stream.try_collect().await.map_err(|error| text(format!("{error:?}")))?;
     let columns = rows.first().map(columns).unwrap_or_default();
     let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
     Ok(RowSet { columns, rows })
@@ -244,11 +226,7 @@ fn failed(error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else {
         return text(as_text);
     };
-    let extras = [
-        ("table", db.table()),
-        ("column", db.column()),
-        ("constraint", db.constraint()),
-    ];
+    let extras = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     Error::QueryFailed(QueryError::DbError(DbError {
         as_text,
         severity: db.severity().to_owned(),
@@ -421,11 +399,7 @@ mod tests {
         let url = std::env::var("TEST_DATABASE_URL")
             .expect("TEST_DATABASE_URL is set by `cargo xtask test`");
         let mut state = state_for(&url);
-        let connection = state
-            .open(url)
-            .await
-            .expect("no trap")
-            .expect("a connection");
+        let connection = state.open(url).await.expect("no trap").expect("a connection");
         (state, connection)
     }
 
@@ -453,9 +427,7 @@ mod tests {
         params: Vec<ParameterValue>,
     ) -> wasmtime::Result<Result<RowSet, Error>> {
         let (mut state, connection) = connected().await;
-        state
-            .query(again(&connection), sql.to_owned(), params)
-            .await
+        state.query(again(&connection), sql.to_owned(), params).await
     }
 
     #[tokio::test]
@@ -473,21 +445,15 @@ mod tests {
         .expect("no error");
         assert_eq!(rows.columns.len(), 1);
         assert!(matches!(rows.columns[0].data_type, DbDataType::Jsonb));
-        let [row] = rows.rows.as_slice() else {
-            panic!("{} rows", rows.rows.len())
-        };
-        let [DbValue::Jsonb(json)] = row.as_slice() else {
-            panic!("not one jsonb")
-        };
+        let [row] = rows.rows.as_slice() else { panic!("{} rows", rows.rows.len()) };
+        let [DbValue::Jsonb(json)] = row.as_slice() else { panic!("not one jsonb") };
         let json: serde_json::Value = serde_json::from_slice(json).expect("JSON");
         assert_eq!(json, serde_json::json!({"a": "x", "b": 7, "c": null}));
     }
 
     #[tokio::test]
     async fn a_query_without_a_row_is_a_trap() {
-        let trap = query("select 1 where false", vec![])
-            .await
-            .expect_err("a trap");
+        let trap = query("select 1 where false", vec![]).await.expect_err("a trap");
         assert!(trap.to_string().contains("without a row"), "{trap}");
     }
 
@@ -506,10 +472,7 @@ mod tests {
             Err(Error::QueryFailed(QueryError::Text(text))) => assert!(text.contains("22012")),
             other => panic!("{other:?}"),
         }
-        match query("select * from nothing", vec![])
-            .await
-            .expect("no trap")
-        {
+        match query("select * from nothing", vec![]).await.expect("no trap") {
             Err(Error::QueryFailed(QueryError::DbError(error))) => assert_eq!(error.code, "42P01"),
             other => panic!("{other:?}"),
         }
@@ -525,13 +488,8 @@ mod tests {
             "gen_random_uuid()",
             "1::numeric",
         ] {
-            let result = query(&format!("select {value}"), vec![])
-                .await
-                .expect("no trap");
-            assert!(
-                matches!(result, Err(Error::QueryFailed(QueryError::Text(_)))),
-                "{value}"
-            );
+            let result = query(&format!("select {value}"), vec![]).await.expect("no trap");
+            assert!(matches!(result, Err(Error::QueryFailed(QueryError::Text(_)))), "{value}");
         }
     }
 
@@ -544,10 +502,7 @@ mod tests {
             ("select $1::jsonb", ParameterValue::Str("{}".to_owned())),
             ("select $1::timestamptz", ParameterValue::Timestamp(0)),
         ] {
-            assert!(
-                query(sql, vec![param]).await.expect("no trap").is_err(),
-                "{sql}"
-            );
+            assert!(query(sql, vec![param]).await.expect("no trap").is_err(), "{sql}");
         }
     }
 
@@ -574,15 +529,9 @@ mod tests {
     async fn a_pool_that_is_in_use_is_an_error_and_a_connection_comes_back() {
         let (mut state, first) = connected().await;
         let url = std::env::var("TEST_DATABASE_URL").expect("set by `cargo xtask test`");
-        let _second = state
-            .open(url.clone())
-            .await
-            .expect("no trap")
-            .expect("a connection");
+        let _second = state.open(url.clone()).await.expect("no trap").expect("a connection");
         assert!(state.open(url.clone()).await.expect("no trap").is_err());
-        HostConnection::drop(&mut state, first)
-            .await
-            .expect("given back");
+        HostConnection::drop(&mut state, first).await.expect("given back");
         assert!(state.open(url).await.expect("no trap").is_ok());
     }
 
@@ -599,12 +548,7 @@ mod tests {
         ] {
             assert!(is_transaction_control(statement), "{statement}");
         }
-        for statement in [
-            "select 1",
-            "-- begin\nselect 1",
-            "with a as (select 1) select 2",
-            "",
-        ] {
+        for statement in ["select 1", "-- begin\nselect 1", "with a as (select 1) select 2", ""] {
             assert!(!is_transaction_control(statement), "{statement}");
         }
     }

@@ -33,24 +33,15 @@ impl Home {
         fs::create_dir_all(wanted).with_context(|| format!("can't make {}", wanted.display()))?;
         let wanted = wanted.canonicalize()?;
         if !nix::unistd::geteuid().is_root() {
-            return Ok(Self {
-                user: None,
-                directory: wanted,
-            });
+            return Ok(Self { user: None, directory: wanted });
         }
         let user = ["postgres", "nobody"]
             .into_iter()
             .find_map(|name| User::from_name(name).ok().flatten())
             .context("there is no user `postgres` or `nobody` to run PostgreSQL as")?;
-        let mut home = Self {
-            user: Some(user),
-            directory: wanted.clone(),
-        };
+        let mut home = Self { user: Some(user), directory: wanted.clone() };
         if !home.is_reachable() {
-            let name = wanted
-                .to_string_lossy()
-                .trim_start_matches('/')
-                .replace('/', "-");
+            let name = wanted.to_string_lossy().trim_start_matches('/').replace('/', "-");
             home.directory = Path::new("/var/lib/edd-cloud-auth").join(name);
             fs::create_dir_all(&home.directory)
                 .with_context(|| format!("can't make {}", home.directory.display()))?;
@@ -66,10 +57,7 @@ impl Home {
 
     fn is_reachable(&self) -> bool {
         let mut test = self.command(Path::new("test"));
-        test.arg("-x")
-            .arg(&self.directory)
-            .current_dir("/")
-            .stderr(Stdio::null());
+        test.arg("-x").arg(&self.directory).current_dir("/").stderr(Stdio::null());
         test.status().is_ok_and(|status| status.success())
     }
 
@@ -77,10 +65,7 @@ impl Home {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         if let Some(user) = &self.user {
-            command
-                .uid(user.uid.as_raw())
-                .gid(user.gid.as_raw())
-                .env("HOME", &self.directory);
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw()).env("HOME", &self.directory);
             command.current_dir("/");
         }
         command
@@ -129,9 +114,7 @@ pub fn kept_secret(file: &Path) -> anyhow::Result<String> {
 
 /// A port that stays the same from start to start, unless somebody takes it.
 fn kept_port(file: &Path) -> anyhow::Result<u16> {
-    let kept = fs::read_to_string(file)
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let kept = fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok());
     if let Some(port) = kept
         && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
     {

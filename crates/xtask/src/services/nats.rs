@@ -28,13 +28,7 @@ impl Nats {
         let port = kept_port(&home.directory().join("nats.port"))?;
         let mut command = home.command(&program);
         command
-            .args([
-                "--addr",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-                "--jetstream",
-            ])
+            .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream"])
             .arg("--store_dir")
             .arg(&store);
         let log = home.directory().join("nats.log");

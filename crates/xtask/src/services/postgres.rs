@@ -67,16 +67,10 @@ impl Postgres {
         // SIGINT: disconnect clients, write everything, end ("fast shutdown").
         let log = home.directory().join("postgres.log");
         let server = Server::start("PostgreSQL", &mut command, &log, Signal::SIGINT)?;
-        let mut postgres = Self {
-            server,
-            port,
-            password,
-        };
+        let mut postgres = Self { server, port, password };
         let mut probe = postgres.client("pg_isready")?;
         probe.arg("--quiet");
-        postgres
-            .server
-            .wait_until(Duration::from_secs(60), || output(&mut probe).is_ok())?;
+        postgres.server.wait_until(Duration::from_mins(1), || output(&mut probe).is_ok())?;
         postgres.create_database()?;
         Ok(postgres)
     }
@@ -90,10 +84,7 @@ impl Postgres {
     /// The URL of another database.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
-        format!(
-            "postgres://{USER}:{}@127.0.0.1:{}/{database}",
-            self.password, self.port
-        )
+        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
     }
 
     /// Runs `psql` on a database; the first error ends it.
@@ -105,14 +96,7 @@ impl Postgres {
         output(
             self.client("psql")?
                 .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-                .args([
-                    "--set",
-                    "ON_ERROR_STOP=1",
-                    "--dbname",
-                    database,
-                    "--command",
-                    script,
-                ]),
+                .args(["--set", "ON_ERROR_STOP=1", "--dbname", database, "--command", script]),
         )
     }
 
