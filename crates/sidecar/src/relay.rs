@@ -50,6 +50,8 @@ pub struct Relay {
     pub metrics: Arc<Metrics>,
     /// Rung when rows were inserted.
     pub wake: Arc<Notify>,
+    /// Rung when the connection to NATS is there.
+    pub connected: Arc<Notify>,
 }
 
 /// Why the relay stopped for now. Every one of them is tried again.
@@ -99,6 +101,7 @@ impl Relay {
             self.metrics.leader.set(0);
             tokio::select! {
                 () = sleep(delay) => {}
+                () = self.connected.notified() => backoff.reset(),
                 () = shutdown.cancelled() => {}
             }
         }

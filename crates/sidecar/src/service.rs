@@ -78,8 +78,11 @@ pub async fn run(
     if let Some(server) = settings.nats {
         let wake = Arc::new(Notify::new());
         let listening = tokio::spawn(listen(settings.database.clone(), Arc::clone(&wake)));
-        let jetstream = stream::connect(server, settings.program, Arc::clone(&metrics)).await?;
-        let relay = Relay { database: settings.database, jetstream, metrics, wake };
+        let connected = Arc::new(Notify::new());
+        let jetstream =
+            stream::connect(server, settings.program, Arc::clone(&metrics), Arc::clone(&connected))
+                .await?;
+        let relay = Relay { database: settings.database, jetstream, metrics, wake, connected };
         relay.run(&shutdown).await;
         listening.abort();
     } else {

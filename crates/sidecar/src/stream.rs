@@ -7,6 +7,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{self, context::GetStreamErrorKind};
 use async_nats::{ConnectOptions, Event, ServerAddr};
 use edd_auth_events::{STREAM, STREAM_SUBJECTS};
+use tokio::sync::Notify;
 
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
@@ -33,6 +34,7 @@ fn wanted() -> Config {
 }
 
 /// Connects in the background: returns at once, and goes on trying for ever.
+/// Rings `connected` whenever it has succeeded.
 ///
 /// # Errors
 ///
@@ -41,6 +43,7 @@ pub async fn connect(
     server: ServerAddr,
     name: &str,
     metrics: Arc<Metrics>,
+    connected: Arc<Notify>,
 ) -> anyhow::Result<jetstream::Context> {
     let client = ConnectOptions::new()
         .name(name)
@@ -48,11 +51,12 @@ pub async fn connect(
         .max_reconnects(None)
         .reconnect_delay_callback(Backoff::delay_after)
         .event_callback(move |event| {
-            let metrics = Arc::clone(&metrics);
+            let (metrics, connected) = (Arc::clone(&metrics), Arc::clone(&connected));
             async move {
                 match event {
                     Event::Connected => {
                         metrics.nats_connected.set(1);
+                        connected.notify_one();
                         tracing::info!("NATS: connected");
                     }
                     Event::Disconnected => {
