@@ -176,6 +176,7 @@ async fn relay(service: &Service, nats: &OwnNats) -> Relay {
         jetstream: stream::context(client),
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),
+        connected: Arc::default(),
     }
 }
 
