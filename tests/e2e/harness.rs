@@ -11,7 +11,7 @@ use async_nats::jetstream::{self, consumer};
 use edd_auth_rules::password::Password;
 use edd_auth_server::component;
 use edd_auth_server::host::{self, Shared};
-use edd_auth_server::http::Server;
+use edd_auth_server::http::{Limits, Server};
 use edd_auth_server::manifest::Environment;
 use edd_auth_sidecar::config::DefaultUser;
 use edd_auth_sidecar::{default_user, migrate};
@@ -39,8 +39,9 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// How long anything that has to happen may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Instances that the host of a test has room for.
-const MAX_INSTANCES: u32 = 16;
+/// What the host of a test takes on.
+pub(crate) const LIMITS: Limits =
+    Limits { instances: 16, body: Duration::from_secs(10), answer: Duration::from_secs(30) };
 
 const TEMPLATE: &str = "e2e_template";
 
@@ -62,11 +63,20 @@ impl Service {
         Self::on_database(&new_database().await, variables).await
     }
 
+    /// The same, which takes on less.
+    pub(crate) async fn with_limits(limits: Limits) -> Self {
+        Self::serve(&new_database().await, &[], limits).await
+    }
+
     /// On a database that is there already, or is not.
     pub(crate) async fn on_database(database_url: &str, variables: &[(&str, &str)]) -> Self {
+        Self::serve(database_url, variables, LIMITS).await
+    }
+
+    async fn serve(database_url: &str, variables: &[(&str, &str)], limits: Limits) -> Self {
         let url = url::Url::parse(database_url).expect("a URL");
         let host = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
-        let mut values: BTreeMap<String, String> = [
+        let values: BTreeMap<String, String> = [
             ("database_url", database_url),
             ("database_host", &host),
             ("jwt_secret", JWT_SECRET),
@@ -76,11 +86,10 @@ impl Service {
         .chain(variables)
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-        values.retain(|_, value| value != "(unset)");
         let environment = Environment::new(&values).expect("complete variables");
         let shared = Shared::new(environment, 4).expect("a host");
         let component = host::link(component()).expect("a component that links");
-        let server = Arc::new(Server::new(component, shared, MAX_INSTANCES));
+        let server = Arc::new(Server::new(component, shared, limits));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         tokio::spawn(server.serve(listener, CancellationToken::new()));
@@ -162,6 +171,22 @@ impl Service {
     /// The kinds of the outbox rows, oldest first.
     pub(crate) async fn outbox_kinds(&self) -> Vec<String> {
         self.outbox().await.into_iter().map(|(kind, _, _)| kind).collect()
+    }
+
+    /// Waits until so many statements on this service's database wait for a lock.
+    pub(crate) async fn until_blocked(&self, statements: i64) {
+        let mut observer = self.database().await;
+        eventually(async || {
+            let blocked: i64 = sqlx::query_scalar(
+                "select count(*) from pg_stat_activity \
+                 where datname = current_database() and wait_event_type = 'Lock'",
+            )
+            .fetch_one(&mut observer)
+            .await
+            .expect("the activity");
+            (blocked == statements).then_some(())
+        })
+        .await;
     }
 
     /// How many rows a condition finds.
@@ -270,7 +295,7 @@ impl Reply {
 fn component() -> &'static Component {
     static COMPONENT: OnceLock<Component> = OnceLock::new();
     COMPONENT.get_or_init(|| {
-        let engine = component::engine(MAX_INSTANCES * 8).expect("an engine");
+        let engine = component::engine(LIMITS.instances * 8).expect("an engine");
         component::start_ticking(&engine).expect("a thread");
         let file = Artifacts::paths().precompiled;
         let code = std::fs::read(&file).unwrap_or_else(|error| {
@@ -393,7 +418,9 @@ impl OwnNats {
         let count = usize::try_from(count).expect("fits");
         let mut delivered = consumer.messages().await.expect("messages").take(count);
         let mut messages = Vec::new();
-        while let Some(message) = delivered.next().await {
+        while let Some(message) =
+            tokio::time::timeout(PATIENCE, delivered.next()).await.expect("in time")
+        {
             messages.push(Message::from(message.expect("a message").message));
         }
         messages
@@ -453,7 +480,7 @@ pub(crate) fn sidecar_process(
     let mut command = std::process::Command::new(Artifacts::paths().sidecar);
     command
         .arg("run")
-        .env("DATABASE_URL", format!("{database_url}?application_name={name}"))
+        .env("DATABASE_URL", database_url)
         .env("NATS_URL", nats_url)
         .env("DEFAULT_USERNAME", ADMIN)
         .env("DEFAULT_PASSWORD", ADMIN_PASSWORD)

@@ -162,19 +162,33 @@ async fn a_login_that_waits_for_a_user_to_be_disabled_is_refused() {
         service.post("/login").json(&json!({"username": "ada", "password": PASSWORD})).send().await
     };
     let commit = async {
-        let mut observer = service.database().await;
-        crate::harness::eventually(async || {
-            let waiting: i64 = sqlx::query_scalar(
-                "select count(*) from pg_locks where not granted and locktype = 'transactionid'",
-            )
-            .fetch_one(&mut observer)
-            .await
-            .expect("locks");
-            (waiting > 0).then_some(())
-        })
-        .await;
+        service.until_blocked(1).await;
         sqlx::raw_sql("commit").execute(&mut database).await.expect("committed");
     };
     let (reply, ()) = tokio::join!(login, commit);
     reply.assert_problem(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn two_logins_that_replace_the_same_hash_both_succeed() {
+    let service = Service::start().await;
+    sqlx::query("update users set password_hash = $1")
+        .bind(old_hash())
+        .execute(&mut service.database().await)
+        .await
+        .expect("updated");
+    let mut database = service.database().await;
+    sqlx::raw_sql("begin; select id from users for update")
+        .execute(&mut database)
+        .await
+        .expect("locked");
+    // Both wait for the row, with a hash each has made, before either gets it.
+    let both =
+        futures::future::join(service.login(ADMIN, PASSWORD), service.login(ADMIN, PASSWORD));
+    let release = async {
+        service.until_blocked(2).await;
+        sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+    };
+    tokio::join!(both, release);
+    assert_eq!(service.count("sessions").await, 2);
 }

@@ -1,10 +1,13 @@
 //! What HTTP clients get wrong.
 
+use std::time::Duration;
+
+use edd_auth_server::http::Limits;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{ADMIN, ADMIN_PASSWORD, Service};
+use crate::harness::{ADMIN, ADMIN_PASSWORD, LIMITS, PATIENCE, Service};
 
 #[tokio::test]
 async fn unknown_paths_are_404() {
@@ -97,6 +100,10 @@ async fn requests_that_are_not_http_are_refused_without_a_crash() {
     for (request, expected) in [
         ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "),
         ("GET /healthz HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 400 ",
+        ),
         ("nonsense\r\n\r\n", "HTTP/1.1 400 "),
         ("GET http://a/healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "),
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 "),
@@ -111,11 +118,25 @@ async fn requests_that_are_not_http_are_refused_without_a_crash() {
     assert_eq!(service.get("/healthz").send().await.status, 200);
 }
 
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_408() {
+    let limits = Limits { body: Duration::from_millis(100), ..LIMITS };
+    let service = Service::with_limits(limits).await;
+    let answer = exchange(
+        &service,
+        "POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("\"code\":\"body_timed_out\""), "{answer}");
+}
+
 async fn exchange(service: &Service, request: &str) -> String {
     let mut stream = TcpStream::connect(&service.address).await.expect("connected");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.expect("an answer");
+    let read = stream.read_to_end(&mut answer);
+    tokio::time::timeout(PATIENCE, read).await.expect("in time").expect("an answer");
     String::from_utf8_lossy(&answer).into_owned()
 }
 

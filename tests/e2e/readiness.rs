@@ -1,9 +1,15 @@
 //! `/healthz`, `/readyz`, and what the routes say when they can't work.
 
+use std::time::Duration;
+
+use edd_auth_server::http::Limits;
 use edd_auth_sidecar::migrate;
 use serde_json::json;
 
-use crate::harness::{ADMIN, ADMIN_PASSWORD, Service, empty_database, new_database};
+use crate::harness::{
+    ADMIN, ADMIN_PASSWORD, LIMITS, Service, empty_database, eventually, new_database,
+    temporary_directory,
+};
 
 async fn login(service: &Service) -> crate::harness::Reply {
     let body = json!({"username": ADMIN, "password": ADMIN_PASSWORD});
@@ -91,4 +97,60 @@ async fn a_bad_variable_is_503_everywhere_but_on_healthz() {
         login(&service).await.assert_problem(503, "misconfigured");
         assert_eq!(service.get("/healthz").send().await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn past_its_bound_it_refuses_at_once_and_says_when_to_come_back() {
+    let service = Service::with_limits(Limits { instances: 1, ..LIMITS }).await;
+    let mut database = service.database().await;
+    sqlx::raw_sql("begin; select id from users for update")
+        .execute(&mut database)
+        .await
+        .expect("locked");
+    let waiting = login(&service);
+    let refused = async {
+        service.until_blocked(1).await;
+        let refused = service.get("/healthz").header("x-request-id", "mine").send().await;
+        sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+        refused
+    };
+    let (waited, refused) = tokio::join!(waiting, refused);
+    assert_eq!(waited.status, 200);
+    refused.assert_problem(503, "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(service.get("/healthz").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_is_503_and_does_not_go_on() {
+    let limits = Limits { answer: Duration::from_millis(500), ..LIMITS };
+    let service = Service::with_limits(limits).await;
+    let mut database = service.database().await;
+    sqlx::raw_sql("begin; lock table users").execute(&mut database).await.expect("locked");
+    // More often than the pool has connections: each comes back, or is replaced.
+    for _ in 0..6 {
+        login(&service).await.assert_problem(503, "timed_out");
+    }
+    // Nobody waits for the lock any more: the statements were cancelled.
+    service.until_blocked(0).await;
+    sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+    eventually(async || (login(&service).await.status == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn it_recovers_when_the_database_comes_back() {
+    let directory = temporary_directory();
+    let home = xtask::services::Home::new(directory.path()).expect("a home");
+    let start = || {
+        xtask::services::Postgres::start(&home, xtask::services::Durability::None).expect("started")
+    };
+    let postgres = start();
+    let mut connection = crate::harness::connect(&postgres.url()).await;
+    migrate::apply(&mut connection).await.expect("migrated");
+    let service = Service::on_database(&postgres.url(), &[]).await;
+    assert_eq!(service.get("/readyz").send().await.status, 200);
+    drop(postgres);
+    service.get("/readyz").send().await.assert_problem(503, "database_unavailable");
+    let _postgres = start();
+    assert_eq!(service.get("/readyz").send().await.status, 200);
 }

@@ -29,19 +29,7 @@ async fn killed_between_publish_and_mark_it_loses_and_repeats_nothing() {
     let (mut first, _) =
         sidecar_process(directory.path(), "first", &service.database_url, &nats.url());
     nats.messages(1).await;
-    let mut observer = service.database().await;
-    eventually(async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_stat_activity \
-             where application_name = 'auth-sidecar' and wait_event_type = 'Lock' \
-               and datname = current_database()",
-        )
-        .fetch_one(&mut observer)
-        .await
-        .expect("activity");
-        (waiting == 1).then_some(())
-    })
-    .await;
+    service.until_blocked(1).await;
     first.signal(Signal::SIGKILL).expect("killed");
     first.wait(PATIENCE).expect("ended");
     // Its statement must not finish without it.
@@ -49,7 +37,7 @@ async fn killed_between_publish_and_mark_it_loses_and_repeats_nothing() {
         "select pg_terminate_backend(pid) from pg_stat_activity \
          where application_name = 'auth-sidecar' and datname = current_database()",
     )
-    .execute(&mut observer)
+    .execute(&mut service.database().await)
     .await
     .expect("terminated");
     sqlx::raw_sql("rollback").execute(&mut lock).await.expect("released");

@@ -36,12 +36,6 @@ const BODY_BYTES: usize = 64 * 1024 + 1;
 /// How long the head of a request may take to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long its body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long an instance may take to answer, waiting included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How long an instance may compute.
 const CPU_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -51,21 +45,40 @@ const MAX_CONNECTIONS: usize = 4096;
 /// How long requests in flight may take when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What one server takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests that run at once; one more is refused.
+    pub instances: u32,
+    /// How long the body of a request may take to arrive.
+    pub body: Duration,
+    /// How long an instance may take to answer, waiting included.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { instances: 64, body: Duration::from_secs(10), answer: Duration::from_secs(30) }
+    }
+}
+
 /// A linked component, and room for its instances.
 pub struct Server {
     component: ProxyPre<State>,
     shared: Arc<Shared>,
+    limits: Limits,
     instances: Semaphore,
 }
 
 impl Server {
-    /// At most `max_instances` requests run at once.
+    /// The engine of the component has to have room for so many instances.
     #[must_use]
-    pub fn new(component: ProxyPre<State>, shared: Shared, max_instances: u32) -> Self {
+    pub fn new(component: ProxyPre<State>, shared: Shared, limits: Limits) -> Self {
         Self {
             component,
             shared: Arc::new(shared),
-            instances: Semaphore::new(max_instances as usize),
+            limits,
+            instances: Semaphore::new(limits.instances as usize),
         }
     }
 
@@ -119,12 +132,12 @@ impl Server {
         client: SocketAddr,
     ) -> Response<Full<Bytes>> {
         let (mut head, body) = request.into_parts();
-        let request_id = head.headers.get("x-request-id").cloned();
+        let request_id = head.headers.get("x-request-id").filter(|id| is_plain(id)).cloned();
         let refuse = |problem: &Problem| problem.response(request_id.as_ref());
         if !add_spin_headers(&mut head, client) {
             return refuse(&NO_HOST);
         }
-        let body = match timeout(BODY_TIMEOUT, read_body(body)).await {
+        let body = match timeout(self.limits.body, read_body(body)).await {
             Ok(Ok(body)) => body,
             Ok(Err(_)) => return refuse(&BODY_UNREADABLE),
             Err(_) => return refuse(&BODY_TIMED_OUT),
@@ -132,14 +145,14 @@ impl Server {
         let Ok(_instance) = self.instances.try_acquire() else {
             return refuse(&OVERLOADED);
         };
-        match timeout(ANSWER_TIMEOUT, self.run(Request::from_parts(head, body))).await {
+        match timeout(self.limits.answer, self.run(Request::from_parts(head, body))).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 tracing::error!("the component failed: {error:#}");
                 refuse(&FAILED)
             }
             Err(_) => {
-                tracing::error!("the component took more than {ANSWER_TIMEOUT:?}");
+                tracing::error!("the component took more than {:?}", self.limits.answer);
                 refuse(&TIMED_OUT)
             }
         }
@@ -230,8 +243,11 @@ async fn read_body(mut body: Incoming) -> Result<Full<Bytes>, hyper::Error> {
 
 /// Adds what Spin adds (`crates/trigger-http/src/headers.rs`) for the route
 /// `/...`, behind whatever the client has sent under these names. Tells whether
-/// the request names a host, which HTTP/1.1 requires (RFC 9112, section 3.2).
+/// the request names one host, which HTTP/1.1 requires (RFC 9112, section 3.2).
 fn add_spin_headers(head: &mut hyper::http::request::Parts, client: SocketAddr) -> bool {
+    if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
+        return false;
+    }
     let host = match (head.uri.authority(), head.headers.get(header::HOST)) {
         (Some(authority), _) => authority.to_string(),
         (None, Some(host)) => match host.to_str() {
@@ -255,6 +271,15 @@ fn add_spin_headers(head: &mut hyper::http::request::Parts, client: SocketAddr) 
         }
     }
     true
+}
+
+/// Whether a client's `X-Request-Id` is one that the component would echo.
+fn is_plain(id: &HeaderValue) -> bool {
+    (1..=128).contains(&id.len())
+        && id
+            .as_bytes()
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// What the instance wrote to standard error becomes lines of this process's
@@ -290,7 +315,7 @@ const NO_HOST: Problem = Problem {
     status: StatusCode::BAD_REQUEST,
     code: "host_missing",
     title: "Host missing",
-    detail: "Send a Host header with the name of this service.",
+    detail: "Send one Host header, with the name of this service.",
     retry_after: None,
 };
 

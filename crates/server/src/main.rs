@@ -11,25 +11,30 @@ use anyhow::Context;
 use clap::Parser;
 use edd_auth_rules::{JWT_SECRET_MIN_BYTES, go_duration};
 use edd_auth_server::host::Shared;
-use edd_auth_server::http::Server;
+use edd_auth_server::http::{Limits, Server};
 use edd_auth_server::manifest::Environment;
 use edd_auth_server::{component, host};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The name of this process to PostgreSQL and NATS.
 const PROGRAM: &str = "auth-server";
 
+/// Secrets have no flags: other users of the machine can read the arguments of a
+/// process.
+const SECRETS: &str = "Only from the environment:
+  JWT_SECRET        Signs the tokens; at least 32 random bytes
+  DEFAULT_PASSWORD  The password of DEFAULT_USERNAME, if that is created";
+
 /// edd-cloud-auth in one process: the HTTP API, and everything that auth-sidecar
 /// does (schema, default user, events to NATS JetStream).
 ///
 /// Flags may be given Go's way, too: -addr :8080 -session-ttl 12h.
 #[derive(Parser)]
-#[command(name = "auth-server", version)]
+#[command(name = "auth-server", version, after_help = SECRETS)]
 struct Cli {
     /// Where the HTTP API is served
     #[arg(long, env = "ADDR", value_name = "HOST:PORT", default_value = ":8080",
@@ -43,17 +48,13 @@ struct Cli {
     log_service: Option<String>,
     /// PostgreSQL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE
     ///
-    /// `?sslmode=require` encrypts and verifies certificate and host name; the
-    /// variable SSL_CERT_FILE adds a certificate authority.
+    /// `?sslmode=require` encrypts and verifies certificate and host name, with the
+    /// authorities of the system or of the file that SSL_CERT_FILE names.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
     /// NATS, as nats://HOST:PORT; without it events wait in the outbox
     #[arg(long, env = "NATS_URL", value_name = "URL", hide_env_values = true)]
     nats_url: Option<String>,
-    /// Signs the tokens; at least 32 bytes. Only from the environment: other
-    /// users of the machine can read the arguments of a process
-    #[arg(long, env = "JWT_SECRET", value_name = "SECRET", hide_env_values = true, hide = true)]
-    jwt_secret: Option<String>,
     /// `iss` of the tokens
     #[arg(long, env = "JWT_ISSUER", value_name = "TEXT")]
     jwt_issuer: Option<String>,
@@ -66,9 +67,6 @@ struct Cli {
     /// The user that is created if it is missing
     #[arg(long, env = "DEFAULT_USERNAME", value_name = "NAME")]
     default_username: Option<String>,
-    /// Its password
-    #[arg(long, env = "DEFAULT_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
-    default_password: Option<String>,
     /// The fewest characters of a new password, 8 to 256
     #[arg(long, env = "PASSWORD_MIN_LENGTH", value_name = "N")]
     password_min_length: Option<String>,
@@ -77,7 +75,7 @@ struct Cli {
           value_parser = arguments::listen_address)]
     ops_addr: String,
     /// Requests that are served at once; 503 past it
-    #[arg(long, env = "MAX_INSTANCES", value_name = "N", default_value_t = 64,
+    #[arg(long, env = "MAX_INSTANCES", value_name = "N", default_value_t = Limits::default().instances,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_instances: u32,
     /// Connections to PostgreSQL for requests; the background tasks need 3 more
@@ -110,10 +108,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         tracing::warn!("-log-service is not available yet; log records stay here");
     }
     let nats = config::nats(cli.nats_url)?;
-    let default_user = DefaultUser::new(cli.default_username, cli.default_password)?;
+    let default_user =
+        DefaultUser::new(cli.default_username, std::env::var("DEFAULT_PASSWORD").ok())?;
 
     let listen = async |address: &str, flag: &str| {
-        TcpListener::bind(address)
+        arguments::listen(address)
             .await
             .with_context(|| format!("can't listen on {address} ({flag})"))
     };
@@ -127,7 +126,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     };
     component::start_ticking(&engine)?;
     let shared = Shared::new(Environment::new(&variables)?, usize::from(cli.database_connections))?;
-    let server = Arc::new(Server::new(host::link(&component)?, shared, cli.max_instances));
+    let limits = Limits { instances: cli.max_instances, ..Limits::default() };
+    let server = Arc::new(Server::new(host::link(&component)?, shared, limits));
 
     let stop_accepting = CancellationToken::new();
     let stop_background = CancellationToken::new();
@@ -139,8 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     );
     let admin_username = variables["admin_username"].clone();
     let settings = Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
-    let mut background =
-        pin!(service::run(settings, CancellationToken::new(), stop_background.clone()));
+    let mut background = pin!(service::run(settings, stop_background.clone()));
     let mut serving = tokio::spawn(server.serve(listener, stop_accepting.clone()));
     tokio::select! {
         result = &mut serving => result??,
@@ -162,7 +161,7 @@ fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
     }
     let jwt_secret = config::required(
         "JWT_SECRET",
-        cli.jwt_secret.clone(),
+        std::env::var("JWT_SECRET").ok(),
         "what tokens are signed with, at least 32 random bytes",
     )?;
     if jwt_secret.len() < JWT_SECRET_MIN_BYTES {
@@ -181,7 +180,7 @@ fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
     if ttl < Duration::from_secs(1) {
         return Err(ConfigError::new("-session-ttl", "must be at least 1s"));
     }
-    if let Some(length) = &cli.password_min_length
+    if let Some(length) = cli.password_min_length.as_ref().filter(|length| !length.is_empty())
         && !length.parse().is_ok_and(|length: usize| (8..=256).contains(&length))
     {
         return Err(ConfigError::new("PASSWORD_MIN_LENGTH", "must be a number from 8 to 256"));
@@ -202,7 +201,7 @@ fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
         ("jwt_audience", &cli.jwt_audience),
         ("password_min_length", &cli.password_min_length),
     ] {
-        if let Some(value) = value {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
             variables.insert(name.to_owned(), value.clone());
         }
     }

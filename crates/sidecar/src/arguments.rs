@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use tokio::net::TcpListener;
+
 /// The service was specified with the flags of Go's `flag` package, which has
 /// long names behind one dash: `-addr`, `-session-ttl=1h`. Gives them the second
 /// dash that clap expects; leaves everything else, and all behind `--`, alone.
@@ -35,6 +37,24 @@ pub fn listen_address(text: &str) -> Result<String, String> {
     let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
     port.parse::<u16>().map_err(|_| invalid())?;
     Ok(if host.is_empty() { format!("[::]:{port}") } else { text.to_owned() })
+}
+
+/// Listens on an address of [`listen_address`]. Every interface means those of
+/// IPv4 where the machine has no IPv6.
+///
+/// # Errors
+///
+/// When the address is taken, or is none of this machine's.
+pub async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+            match address.strip_prefix("[::]:") {
+                Some(port) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
+                None => Err(error),
+            }
+        }
+        result => result,
+    }
 }
 
 #[cfg(test)]

@@ -37,10 +37,11 @@ pub fn required(
 }
 
 /// Connection options for a `DATABASE_URL`, with the meaning that Spin's driver
-/// gives to its `sslmode`: `require` verifies the certificate and the host name,
-/// which sqlx calls `verify-full`. The modes that only one of the two drivers
-/// knows are refused, so that one URL works, and means the same, in all parts of
-/// the service.
+/// gives to `sslmode=require`: it verifies the certificate and the host name,
+/// which sqlx calls `verify-full`. Parameters and modes that only one of the two
+/// drivers knows are refused, so that one URL works in all parts of the service.
+/// One difference stays: under `prefer`, the default, a server that offers TLS is
+/// verified by the component's driver and not by sqlx.
 ///
 /// # Errors
 ///
@@ -55,6 +56,12 @@ pub fn database(url: Option<String>, program: &str) -> Result<PgConnectOptions, 
             ConfigError::new(NAME, "is not a URL like postgres://user:password@host:5432/auth")
         })?;
     for (key, value) in parsed.query_pairs() {
+        if !matches!(&*key, "sslmode" | "options" | "application_name") {
+            return Err(ConfigError::new(
+                NAME,
+                "has a parameter that is none of sslmode, options and application_name",
+            ));
+        }
         if key == "sslmode" && !matches!(&*value, "disable" | "prefer" | "require") {
             return Err(ConfigError::new(
                 NAME,
@@ -157,6 +164,7 @@ mod tests {
             "postgres://auth:hunter2@db/auth?sslmode=verify-ca",
             "postgres://auth:hunter2@db/auth?sslmode=allow",
             "postgres://auth:hunter2@db:port/auth",
+            "postgres://auth@db/auth?sslpassword=hunter2",
         ] {
             assert!(database_error(url).starts_with("DATABASE_URL "), "{url}");
         }

@@ -14,7 +14,6 @@ use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging, migrate, status, stream};
 use futures::StreamExt;
 use sqlx::{ConnectOptions, Connection};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +22,11 @@ const PROGRAM: &str = "auth-sidecar";
 
 /// How long `status` and `relay --once` wait for NATS.
 const NATS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Secrets have no flags: other users of the machine can read the arguments of a
+/// process.
+const SECRETS: &str = "Only from the environment:
+  DEFAULT_PASSWORD  The password of DEFAULT_USERNAME, if that is created";
 
 /// The background side of edd-cloud-auth: keeps the database schema, creates the
 /// default user, and publishes events to NATS JetStream.
@@ -36,6 +40,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Do everything, until SIGTERM or Ctrl-C
+    #[command(after_help = SECRETS)]
     Run(Run),
     /// Bring the database schema up to date, and exit
     Migrate(Database),
@@ -51,8 +56,8 @@ enum Command {
 struct Database {
     /// PostgreSQL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE
     ///
-    /// `?sslmode=require` encrypts and verifies certificate and host name; the
-    /// variable SSL_CERT_FILE adds a certificate authority.
+    /// `?sslmode=require` encrypts and verifies certificate and host name, with the
+    /// authorities of the system or of the file that SSL_CERT_FILE names.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
 }
@@ -73,9 +78,6 @@ struct Run {
     /// The user that is created if it is missing
     #[arg(long, env = "DEFAULT_USERNAME", value_name = "NAME")]
     default_username: Option<String>,
-    /// Its password
-    #[arg(long, env = "DEFAULT_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
-    default_password: Option<String>,
     /// The user who may use the admin API whatever its row says
     #[arg(long, env = "ADMIN_USERNAME", value_name = "NAME")]
     admin_username: Option<String>,
@@ -137,13 +139,14 @@ async fn main() -> ExitCode {
 async fn run(args: Run) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
     let nats = config::nats(args.nats.nats_url)?;
-    let default_user = DefaultUser::new(args.default_username, args.default_password)?;
+    let default_user =
+        DefaultUser::new(args.default_username, std::env::var("DEFAULT_PASSWORD").ok())?;
     let admin_username = config::required(
         "ADMIN_USERNAME",
         args.admin_username,
         "the user who may use the admin API",
     )?;
-    let ops = TcpListener::bind(&args.ops_addr)
+    let ops = arguments::listen(&args.ops_addr)
         .await
         .with_context(|| format!("can't listen on {} (--ops-addr)", args.ops_addr))?;
     tracing::info!("health and metrics on http://{}", ops.local_addr()?);
@@ -160,7 +163,7 @@ async fn run(args: Run) -> anyhow::Result<()> {
         tracing::info!("stopping");
         stop.cancel();
     });
-    service::run(settings, CancellationToken::new(), shutdown).await
+    service::run(settings, shutdown).await
 }
 
 async fn migrate(args: Database) -> anyhow::Result<()> {

@@ -133,7 +133,7 @@ impl Relay {
     pub async fn once(&self) -> Result<usize, RelayError> {
         let mut connection = self.elect().await?;
         self.ensure_stream().await?;
-        let published = self.drain(&mut connection).await;
+        let published = self.drain(&mut connection, &CancellationToken::new()).await;
         // Ending the session gives the lock back.
         let _ = connection.close().await;
         published
@@ -151,7 +151,7 @@ impl Relay {
         self.ensure_stream().await?;
         tracing::info!("relay: this process publishes");
         loop {
-            self.drain(&mut connection).await?;
+            self.drain(&mut connection, shutdown).await?;
             backoff.reset();
             tokio::select! {
                 () = self.wake.notified() => {}
@@ -193,12 +193,16 @@ impl Relay {
         }
     }
 
-    /// Publishes batch after batch until the outbox is empty.
-    async fn drain(&self, connection: &mut PgConnection) -> Result<usize, RelayError> {
+    /// Publishes batch after batch until the outbox is empty, or `stop`.
+    async fn drain(
+        &self,
+        connection: &mut PgConnection,
+        stop: &CancellationToken,
+    ) -> Result<usize, RelayError> {
         let mut total = 0;
         loop {
             let rows = within(outbox::pending(connection)).await?;
-            if rows.is_empty() {
+            if rows.is_empty() || stop.is_cancelled() {
                 return Ok(total);
             }
             self.check_nats()?;

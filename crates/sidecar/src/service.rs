@@ -25,6 +25,9 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the database may take to answer when it is measured.
 const MEASURE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long clients of the health and metrics port may take to finish.
+const OPS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Checked settings of the background side.
 pub struct Settings {
     /// The database.
@@ -43,17 +46,12 @@ pub struct Settings {
 }
 
 /// Runs until `shutdown`: prepares the database, then relays. Survives a
-/// database and a NATS server that are away, now or later. `prepared` is
-/// cancelled (that is, rung) when the schema and the default user are there.
+/// database and a NATS server that are away, now or later.
 ///
 /// # Errors
 ///
 /// Only what no waiting can mend: a schema that another version has made.
-pub async fn run(
-    settings: Settings,
-    prepared: CancellationToken,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());
     health.nats_expected.store(settings.nats.is_some(), Relaxed);
@@ -70,7 +68,6 @@ pub async fn run(
     };
     result?;
     health.database.store(true, Relaxed);
-    prepared.cancel();
     warn_without_administrator(&settings.database, &settings.admin_username).await;
 
     let measuring =
@@ -92,7 +89,10 @@ pub async fn run(
     measuring.abort();
     // Health and metrics answer until the very end, so that a drain can be watched.
     ops_stop.cancel();
-    ops.await??;
+    // A client that never ends its request would hold this for ever.
+    if let Ok(served) = timeout(OPS_STOP_TIMEOUT, ops).await {
+        served??;
+    }
     Ok(())
 }
 
@@ -130,7 +130,8 @@ fn is_permanent(error: &anyhow::Error) -> bool {
 }
 
 async fn warn_without_administrator(database: &PgConnectOptions, admin_username: &str) {
-    if let Ok(false) = has_administrator(database, admin_username).await {
+    let asked = timeout(MEASURE_TIMEOUT, has_administrator(database, admin_username)).await;
+    if let Ok(Ok(false)) = asked {
         tracing::warn!(
             "nobody is an administrator: no user is called ADMIN_USERNAME and none has is_admin"
         );

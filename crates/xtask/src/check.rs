@@ -16,7 +16,7 @@ use crate::{artifacts, install, process, root};
 /// The first check that fails.
 pub fn run() -> anyhow::Result<()> {
     install::rust_target()?;
-    install::servers()?;
+    install::servers(&[install::POSTGRESQL])?;
     eprintln!("xtask: formatting");
     process::run(artifacts::cargo().args(["fmt", "--all", "--check"]))?;
     eprintln!("xtask: lints of the native code");

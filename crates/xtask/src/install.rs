@@ -10,8 +10,15 @@ use crate::process;
 /// The target of the component.
 pub const WASM_TARGET: &str = "wasm32-wasip2";
 
-/// The Debian packages, and the program that each is wanted for.
-const DEBIAN: [(&str, &str); 2] = [("initdb", "postgresql"), ("nats-server", "nats-server")];
+/// A server: a program of it that is looked for, and its package's name with apt
+/// and brew.
+pub type Needed = (&'static str, &'static str);
+
+/// PostgreSQL.
+pub const POSTGRESQL: Needed = ("initdb", "postgresql");
+
+/// NATS.
+pub const NATS: Needed = ("nats-server", "nats-server");
 
 /// Makes sure that Rust can build for [`WASM_TARGET`].
 ///
@@ -33,17 +40,17 @@ pub fn rust_target() -> anyhow::Result<()> {
         .with_context(|| format!("install the Rust target {WASM_TARGET}"))
 }
 
-/// Makes sure that PostgreSQL and nats-server are there: installs them on Debian
+/// Makes sure that these servers are there: installs them on Debian
 /// and its relatives where that is possible without a password.
 ///
 /// # Errors
 ///
 /// When one is missing and can't be installed; with the commands that would.
-pub fn servers() -> anyhow::Result<()> {
-    let missing: Vec<&str> = DEBIAN
-        .into_iter()
+pub fn servers(needed: &[Needed]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = needed
+        .iter()
         .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| package)
+        .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
         return Ok(());

@@ -162,12 +162,22 @@ impl Drop for Server {
     }
 }
 
-/// Runs a command to its end; its output is the caller's.
+/// Runs a command to its end. All that it writes goes to standard error:
+/// standard output is for what `cargo xtask` itself has to say.
 ///
 /// # Errors
 ///
 /// When it can't be started or fails.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
+    run_verbatim(command.stdout(std::io::stderr()))
+}
+
+/// The same, with the command's standard output as ours.
+///
+/// # Errors
+///
+/// When it can't be started or fails.
+pub fn run_verbatim(command: &mut Command) -> anyhow::Result<()> {
     let status = command
         .status()
         .with_context(|| format!("can't start {}", command.get_program().display()))?;

@@ -13,7 +13,7 @@ pub const DATABASE_URL: &str = "TEST_DATABASE_URL";
 /// When something can't be installed, built or started, or a test fails.
 pub fn run(args: &[String]) -> anyhow::Result<()> {
     install::rust_target()?;
-    install::servers()?;
+    install::servers(&[install::POSTGRESQL, install::NATS])?;
     artifacts::build()?;
     let directory = tempfile::Builder::new().prefix("edd-cloud-auth-test-").tempdir()?;
     // The servers' user has to get in.
@@ -24,7 +24,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     let home = Home::new(directory.path())?;
     let postgres = Postgres::start(&home, Durability::None)?;
     eprintln!("xtask: running the tests");
-    process::run(
+    process::run_verbatim(
         artifacts::cargo()
             .args(["test", "--workspace"])
             .args(args)

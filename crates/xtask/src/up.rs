@@ -22,9 +22,11 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 ///
 /// When something can't be installed, built or started, or ends by itself.
 pub fn up(addr: &str, data_dir: &Path) -> anyhow::Result<()> {
+    let here = &reachable(addr)?;
+    install::rust_target()?;
+    let built = artifacts::build()?;
     let interrupts = interrupts()?;
     let setting = Setting::prepare(data_dir)?;
-    let built = artifacts::build()?;
     let ops = format!("127.0.0.1:{}", free_port()?);
     let mut command = Command::new(&built.server);
     setting.apply(&mut command);
@@ -33,11 +35,11 @@ pub fn up(addr: &str, data_dir: &Path) -> anyhow::Result<()> {
     let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
     // The API answers, the default user is there, and NATS is connected.
     server
-        .wait_until(START_TIMEOUT, || answers_ok(addr, "/readyz") && answers_ok(&ops, "/readyz"))?;
-    println!("ready: http://{addr}");
+        .wait_until(START_TIMEOUT, || answers_ok(here, "/readyz") && answers_ok(&ops, "/readyz"))?;
+    println!("ready: http://{here}");
     eprintln!("{}", setting.describe());
     eprintln!("  metrics   http://{ops}/metrics\n  logs      {}\n", log.display());
-    eprintln!("{}", curl_lines(addr, &setting));
+    eprintln!("{}", curl_lines(here, &setting));
     setting.run_until_interrupted(server, &interrupts)
 }
 
@@ -47,9 +49,10 @@ pub fn up(addr: &str, data_dir: &Path) -> anyhow::Result<()> {
 ///
 /// As [`up`].
 pub fn services(data_dir: &Path) -> anyhow::Result<()> {
+    install::rust_target()?;
+    let built = artifacts::build()?;
     let interrupts = interrupts()?;
     let setting = Setting::prepare(data_dir)?;
-    let built = artifacts::build()?;
     let ops = format!("127.0.0.1:{}", free_port()?);
     let mut command = Command::new(&built.sidecar);
     setting.apply(&mut command);
@@ -81,20 +84,22 @@ struct Setting {
 impl Setting {
     /// Takes what the environment says, and starts or makes up the rest.
     fn prepare(data_dir: &Path) -> anyhow::Result<Self> {
-        install::rust_target()?;
         let home = Home::new(data_dir)?;
         let (database_url, nats_url) =
             (from_environment("DATABASE_URL"), from_environment("NATS_URL"));
-        if database_url.is_none() || nats_url.is_none() {
-            install::servers()?;
-        }
         let postgres = match &database_url {
             Some(_) => None,
-            None => Some(Postgres::start(&home, Durability::Full)?),
+            None => {
+                install::servers(&[install::POSTGRESQL])?;
+                Some(Postgres::start(&home, Durability::Full)?)
+            }
         };
         let nats = match &nats_url {
             Some(_) => None,
-            None => Some(Nats::start(&home)?),
+            None => {
+                install::servers(&[install::NATS])?;
+                Some(Nats::start(&home)?)
+            }
         };
         let secret = |variable: &str, file: &str| match from_environment(variable) {
             Some(value) => Ok(value),
@@ -188,6 +193,18 @@ impl Setting {
             None => Ok(()),
         }
     }
+}
+
+/// The address at which this machine reaches a server that listens on `addr`.
+fn reachable(addr: &str) -> anyhow::Result<String> {
+    let (host, port) = addr
+        .rsplit_once(':')
+        .filter(|(_, port)| port.parse().is_ok_and(|port: u16| port > 0))
+        .with_context(|| format!("--addr {addr} is no HOST:PORT, like 127.0.0.1:8080"))?;
+    Ok(match host {
+        "" | "0.0.0.0" | "[::]" => format!("127.0.0.1:{port}"),
+        _ => addr.to_owned(),
+    })
 }
 
 fn from_environment(variable: &str) -> Option<String> {

@@ -60,7 +60,7 @@ impl Databases {
     /// When no certificate authorities can be loaded.
     pub fn new(allowed: AllowedHosts, connections: usize) -> anyhow::Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
-        // SSL_CERT_FILE replaces the system's, as it does for Spin and sqlx.
+        // From SSL_CERT_FILE where it is set, as in sqlx and Spin.
         let loaded = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(loaded.certs);
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -175,19 +175,22 @@ impl HostConnection for State {
         if is_transaction_control(&statement) {
             wasmtime::bail!("transaction control: Spin would hand it on to the next request");
         }
-        let Connection(Some(client)) = self.table.get(&connection)? else {
+        let Some(client) = self.table.get_mut(&connection)?.0.take() else {
             return Ok(Err(failed_to_connect("the connection was closed".to_owned())));
         };
-        let rows = match timeout(STATEMENT_TIMEOUT, query(client, &statement, &params)).await {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => return Ok(Err(error)),
+        let shared = std::sync::Arc::clone(&self.shared);
+        let busy = Busy { client: Some(client), tls: shared.databases.tls.clone() };
+        let answer = match timeout(STATEMENT_TIMEOUT, busy.query(&statement, &params)).await {
+            Ok(answer) => answer,
             Err(_) => {
-                // The answer may still come: nobody else may get this connection.
-                let Connection(client) = self.table.get_mut(&connection)?;
-                client.take().map(Object::take);
                 let seconds = STATEMENT_TIMEOUT.as_secs();
                 return Ok(Err(text(format!("no answer within {seconds} seconds"))));
             }
+        };
+        self.table.get_mut(&connection)?.0 = busy.done();
+        let rows = match answer {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Err(error)),
         };
         if rows.rows.is_empty() {
             wasmtime::bail!("a query without a row: it would never return on Spin 4.0.2");
@@ -201,19 +204,51 @@ impl HostConnection for State {
     }
 }
 
-async fn query(
-    client: &Object,
-    statement: &str,
-    params: &[ParameterValue],
-) -> Result<RowSet, Error> {
-    let params: Vec<Box<dyn ToSql + Send + Sync>> =
-        params.iter().map(parameter).collect::<Result<_, _>>()?;
-    let statement = client.prepare_cached(statement).await.map_err(|e| failed(&e))?;
-    let stream = client.query_raw(&statement, params).await.map_err(|e| failed(&e))?;
-    let rows: Vec<Row> = stream.try_collect().await.map_err(|error| text(format!("{error:?}")))?;
-    let columns = rows.first().map(columns).unwrap_or_default();
-    let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
-    Ok(RowSet { columns, rows })
+/// A connection with a statement in flight. Dropped in the middle of it (the
+/// client went away, time is over), it does not go back to the pool, where the
+/// next request would wait for the answer, and the statement is cancelled, so
+/// that the server is not left with more connections than the pool has.
+struct Busy {
+    client: Option<Object>,
+    tls: MakeRustlsConnect,
+}
+
+impl Busy {
+    /// Takes the connection back after an answer.
+    fn done(mut self) -> Option<Object> {
+        self.client.take()
+    }
+
+    async fn query(&self, statement: &str, params: &[ParameterValue]) -> Result<RowSet, Error> {
+        let Some(client) = &self.client else {
+            return Err(failed_to_connect("the connection was closed".to_owned()));
+        };
+        let params: Vec<Box<dyn ToSql + Send + Sync>> =
+            params.iter().map(parameter).collect::<Result<_, _>>()?;
+        let statement = client.prepare_cached(statement).await.map_err(|e| failed(&e))?;
+        let stream = client.query_raw(&statement, params).await.map_err(|e| failed(&e))?;
+        let rows: Vec<Row> =
+            stream.try_collect().await.map_err(|error| text(format!("{error:?}")))?;
+        let columns = rows.first().map(columns).unwrap_or_default();
+        let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
+        Ok(RowSet { columns, rows })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take().map(Object::take) else {
+            return;
+        };
+        let tls = self.tls.clone();
+        tokio::spawn(async move {
+            let token = client.cancel_token();
+            let cancelled = token.cancel_query(tls);
+            if !matches!(timeout(CONNECT_TIMEOUT, cancelled).await, Ok(Ok(()))) {
+                tracing::warn!("a statement that nobody waits for could not be cancelled");
+            }
+        });
+    }
 }
 
 fn text(text: String) -> Error {

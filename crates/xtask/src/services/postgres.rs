@@ -154,11 +154,20 @@ fn refuse_second_server(data: &Path) -> anyhow::Result<()> {
     };
     let pid = text.lines().next().and_then(|line| line.parse().ok());
     match pid.map(nix::unistd::Pid::from_raw) {
-        Some(pid) if nix::sys::signal::kill(pid, None).is_ok() => bail!(
+        Some(pid) if is_postgres(pid) => bail!(
             "another PostgreSQL, process {pid}, runs on {}; stop the other `cargo xtask` \
              (or that process), or choose another --data-dir",
             data.display()
         ),
         _ => Ok(()),
+    }
+}
+
+/// Whether the process lives and, where the system tells, is a PostgreSQL: after
+/// a restart of the machine another program may have its number.
+fn is_postgres(pid: nix::unistd::Pid) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => name.trim() == "postgres",
+        Err(_) => nix::sys::signal::kill(pid, None).is_ok(),
     }
 }
