@@ -1,6 +1,7 @@
 //! `cargo xtask`: see `cargo xtask --help`.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::{artifacts, check, install, test, up};
@@ -46,8 +47,18 @@ enum Command {
     Check,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Up { addr, data_dir } => up::up(&addr, &data_dir),
         Command::Services { data_dir } => up::services(&data_dir),
         Command::Build => {

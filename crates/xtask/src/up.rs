@@ -87,19 +87,17 @@ impl Setting {
         let home = Home::new(data_dir)?;
         let (database_url, nats_url) =
             (from_environment("DATABASE_URL"), from_environment("NATS_URL"));
-        let postgres = match &database_url {
-            Some(_) => None,
-            None => {
-                install::servers(&[install::POSTGRESQL])?;
-                Some(Postgres::start(&home, Durability::Full)?)
-            }
+        let postgres = if database_url.is_none() {
+            install::servers(&[install::POSTGRESQL])?;
+            Some(Postgres::start(&home, Durability::Full)?)
+        } else {
+            None
         };
-        let nats = match &nats_url {
-            Some(_) => None,
-            None => {
-                install::servers(&[install::NATS])?;
-                Some(Nats::start(&home)?)
-            }
+        let nats = if nats_url.is_none() {
+            install::servers(&[install::NATS])?;
+            Some(Nats::start(&home)?)
+        } else {
+            None
         };
         let secret = |variable: &str, file: &str| match from_environment(variable) {
             Some(value) => Ok(value),
