@@ -180,12 +180,9 @@ impl HostConnection for State {
         };
         let shared = std::sync::Arc::clone(&self.shared);
         let busy = Busy { client: Some(client), tls: shared.databases.tls.clone() };
-        let answer = match timeout(STATEMENT_TIMEOUT, busy.query(&statement, &params)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let seconds = STATEMENT_TIMEOUT.as_secs();
-                return Ok(Err(text(format!("no answer within {seconds} seconds"))));
-            }
+        let Ok(answer) = timeout(STATEMENT_TIMEOUT, busy.query(&statement, &params)).await else {
+            let seconds = STATEMENT_TIMEOUT.as_secs();
+            return Ok(Err(text(format!("no answer within {seconds} seconds"))));
         };
         self.table.get_mut(&connection)?.0 = busy.done();
         let rows = match answer {
