@@ -1,5 +1,7 @@
 //! Requests and responses as the verbs see them, and the way there from Spin's.
 
+use std::io::Write;
+
 use serde::Serialize;
 use spin_sdk::http::{IncomingRequest, Method as SpinMethod, Response as SpinResponse};
 use uuid::Uuid;
@@ -217,7 +219,9 @@ fn log_error(request_id: &str, error: &Error, cause: &str) {
         "code": code,
         "cause": cause,
     });
-    eprintln!("{line}");
+    // Not `eprintln`, which panics when a log can't be written: on a full disk the
+    // client still gets its answer.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[cfg(test)]

@@ -111,6 +111,14 @@ async fn requests_that_are_not_http_are_refused_without_a_crash() {
         let answer = exchange(&service, request).await;
         assert!(answer.starts_with(expected), "{request:?}: {answer}");
     }
+    let mut stream = TcpStream::connect(&service.address).await.expect("connected");
+    let request = b"GET /me HTTP/1.1\r\nHost: a\r\nUser-Agent: \xff\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("sent");
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    tokio::time::timeout(PATIENCE, read).await.expect("in time").expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+
     let half = "POST /login HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{";
     let mut stream = TcpStream::connect(&service.address).await.expect("connected");
     stream.write_all(half.as_bytes()).await.expect("sent");

@@ -134,6 +134,9 @@ impl Server {
         let (mut head, body) = request.into_parts();
         let request_id = head.headers.get("x-request-id").filter(|id| is_plain(id)).cloned();
         let refuse = |problem: &Problem| problem.response(request_id.as_ref());
+        if head.headers.values().any(|value| std::str::from_utf8(value.as_bytes()).is_err()) {
+            return refuse(&HEADER_NOT_TEXT);
+        }
         if !add_spin_headers(&mut head, client) {
             return refuse(&NO_HOST);
         }
@@ -316,6 +319,15 @@ const NO_HOST: Problem = Problem {
     code: "host_missing",
     title: "Host missing",
     detail: "Send one Host header, with the name of this service.",
+    retry_after: None,
+};
+
+/// Spin answers such a request with 500, before the component sees it.
+const HEADER_NOT_TEXT: Problem = Problem {
+    status: StatusCode::BAD_REQUEST,
+    code: "header_not_text",
+    title: "Header not text",
+    detail: "Send headers whose values are UTF-8.",
     retry_after: None,
 };
 

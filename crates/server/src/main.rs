@@ -17,7 +17,6 @@ use edd_auth_server::{component, host};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The name of this process to PostgreSQL and NATS.
@@ -129,9 +128,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let limits = Limits { instances: cli.max_instances, ..Limits::default() };
     let server = Arc::new(Server::new(host::link(&component)?, shared, limits));
 
-    let stop_accepting = CancellationToken::new();
+    let stop_accepting = service::stop_on_signal()?;
     let stop_background = CancellationToken::new();
-    stop_on_signal(stop_accepting.clone())?;
     tracing::info!(
         "serving on http://{}, health and metrics on http://{}",
         listener.local_addr()?,
@@ -206,19 +204,4 @@ fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
         }
     }
     Ok(variables)
-}
-
-/// Cancels the token on SIGTERM and on Ctrl-C.
-fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
-        stop.cancel();
-    });
-    Ok(())
 }

@@ -48,18 +48,19 @@ pub fn required(
 /// [`ConfigError`], without any part of the URL, which may hold a password.
 pub fn database(url: Option<String>, program: &str) -> Result<PgConnectOptions, ConfigError> {
     const NAME: &str = "DATABASE_URL";
+    const PARAMETERS: [&str; 4] = ["sslmode", "options", "application_name", "connect_timeout"];
     let url = required(NAME, url, "a URL like postgres://user:password@host:5432/auth")?;
-    let parsed = url::Url::parse(&url)
+    let mut parsed = url::Url::parse(&url)
         .ok()
         .filter(|url| matches!(url.scheme(), "postgres" | "postgresql"))
         .ok_or_else(|| {
             ConfigError::new(NAME, "is not a URL like postgres://user:password@host:5432/auth")
         })?;
     for (key, value) in parsed.query_pairs() {
-        if !matches!(&*key, "sslmode" | "options" | "application_name") {
+        if !PARAMETERS.contains(&&*key) {
             return Err(ConfigError::new(
                 NAME,
-                "has a parameter that is none of sslmode, options and application_name",
+                format!("has a parameter that is none of {}", PARAMETERS.join(", ")),
             ));
         }
         if key == "sslmode" && !matches!(&*value, "disable" | "prefer" | "require") {
@@ -70,7 +71,14 @@ pub fn database(url: Option<String>, program: &str) -> Result<PgConnectOptions, 
             ));
         }
     }
-    let options = PgConnectOptions::from_str(&url)
+    // The component's driver knows this one, sqlx would warn about it.
+    let known: Vec<(String, String)> = parsed
+        .query_pairs()
+        .filter(|(key, _)| key != "connect_timeout")
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect();
+    parsed.query_pairs_mut().clear().extend_pairs(known);
+    let options = PgConnectOptions::from_str(parsed.as_str())
         .map_err(|_| ConfigError::new(NAME, "has parameters that can't be understood"))?
         .application_name(program);
     Ok(match options.get_ssl_mode() {
@@ -145,7 +153,8 @@ mod tests {
         assert!(matches!(mode("postgres://a:b@h/d?sslmode=require"), PgSslMode::VerifyFull));
         assert!(matches!(mode("postgres://a:b@h/d?sslmode=disable"), PgSslMode::Disable));
         assert!(matches!(mode("postgresql://a:b@h/d"), PgSslMode::Prefer));
-        let with_options = "postgres://a:b@h/d?options=-c%20statement_timeout%3D5000";
+        let with_options =
+            "postgres://a:b@h/d?connect_timeout=2&options=-c%20statement_timeout%3D5000";
         assert!(matches!(mode(with_options), PgSslMode::Prefer));
     }
 

@@ -14,8 +14,6 @@ use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging, migrate, status, stream};
 use futures::StreamExt;
 use sqlx::{ConnectOptions, Connection};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// The name of this process to PostgreSQL and NATS.
 const PROGRAM: &str = "auth-sidecar";
@@ -151,19 +149,7 @@ async fn run(args: Run) -> anyhow::Result<()> {
         .with_context(|| format!("can't listen on {} (--ops-addr)", args.ops_addr))?;
     tracing::info!("health and metrics on http://{}", ops.local_addr()?);
     let settings = Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
-    let shutdown = CancellationToken::new();
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
-        stop.cancel();
-    });
-    service::run(settings, shutdown).await
+    service::run(settings, service::stop_on_signal()?).await
 }
 
 async fn migrate(args: Database) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use async_nats::ServerAddr;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,27 @@ pub struct Settings {
     pub ops: TcpListener,
     /// The name of this process, for NATS.
     pub program: &'static str,
+}
+
+/// A token that is cancelled by SIGTERM and by Ctrl-C.
+///
+/// # Errors
+///
+/// When the signals can't be caught.
+pub fn stop_on_signal() -> std::io::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    Ok(token)
 }
 
 /// Runs until `shutdown`: prepares the database, then relays. Survives a

@@ -104,25 +104,18 @@ pub async fn ensure(jetstream: &jetstream::Context) -> anyhow::Result<()> {
 
 fn warn_of_differences(found: &Config) {
     let wanted = wanted();
-    let mut differences = Vec::new();
-    if found.subjects != wanted.subjects {
-        differences.push("subjects");
-    }
-    if found.storage != wanted.storage {
-        differences.push("storage");
-    }
-    if found.max_messages != wanted.max_messages {
-        differences.push("max_messages");
-    }
-    if found.max_bytes != wanted.max_bytes {
-        differences.push("max_bytes");
-    }
-    if found.max_age != wanted.max_age {
-        differences.push("max_age");
-    }
-    if found.duplicate_window != wanted.duplicate_window {
-        differences.push("duplicate_window");
-    }
+    let differences: Vec<&str> = [
+        ("subjects", found.subjects != wanted.subjects),
+        ("storage", found.storage != wanted.storage),
+        ("max_messages", found.max_messages != wanted.max_messages),
+        ("max_bytes", found.max_bytes != wanted.max_bytes),
+        ("max_age", found.max_age != wanted.max_age),
+        ("duplicate_window", found.duplicate_window != wanted.duplicate_window),
+    ]
+    .into_iter()
+    .filter(|(_, differs)| *differs)
+    .map(|(name, _)| name)
+    .collect();
     if !differences.is_empty() {
         tracing::warn!(
             "JetStream: the stream {STREAM} differs from the recommendation in {}; left as it is",

@@ -150,8 +150,18 @@ impl Setting {
         } else {
             host.to_owned()
         };
+        // Spin's host has no time-outs of its own: neither for connecting nor for a
+        // statement.
+        let database_url = if self.postgres.is_some() {
+            format!(
+                "{}?connect_timeout=2&options=-c%20statement_timeout%3D10000",
+                self.database_url
+            )
+        } else {
+            self.database_url.clone()
+        };
         Ok([
-            ("DATABASE_URL", self.database_url.as_str()),
+            ("DATABASE_URL", database_url.as_str()),
             ("DATABASE_HOST", &host),
             ("JWT_SECRET", &self.jwt_secret),
             ("ADMIN_USERNAME", &self.admin_username),
