@@ -97,6 +97,9 @@ pub struct UserCreated {
     pub username: String,
     /// The name to show, if the user has one.
     pub display_name: Option<String>,
+    /// Rises with every change of the user: an event with a version that a
+    /// consumer has seen, or a lower one, is old news.
+    pub version: i64,
 }
 
 /// The data of [`Kind::UserUpdated`]: the user as it is now.
@@ -111,6 +114,8 @@ pub struct UserUpdated {
     pub username: String,
     /// The name to show, if the user has one.
     pub display_name: Option<String>,
+    /// Higher than in any event about this user before.
+    pub version: i64,
 }
 
 /// The data of [`Kind::UserDeleted`].
@@ -123,6 +128,8 @@ pub struct UserDeleted {
     pub public_id: String,
     /// The name the user logged in with.
     pub username: String,
+    /// One more than the last version it had.
+    pub version: i64,
 }
 
 /// The data of [`Kind::SessionCreated`].

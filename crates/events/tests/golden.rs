@@ -10,11 +10,13 @@ fn row(kind: Kind) -> OutboxRow {
         Kind::UserCreated | Kind::UserUpdated => (
             "a1B2c3",
             json!({"user_id": 7, "public_id": "a1B2c3", "username": "ada",
-                   "display_name": "Ada Lovelace"}),
+                   "display_name": "Ada Lovelace",
+                   "version": if kind == Kind::UserCreated { 1 } else { 2 }}),
         ),
-        Kind::UserDeleted => {
-            ("a1B2c3", json!({"user_id": 7, "public_id": "a1B2c3", "username": "ada"}))
-        }
+        Kind::UserDeleted => (
+            "a1B2c3",
+            json!({"user_id": 7, "public_id": "a1B2c3", "username": "ada", "version": 3}),
+        ),
         Kind::SessionCreated => (
             SESSION,
             json!({"session_id": SESSION, "user_id": 7, "public_id": "a1B2c3",
@@ -26,13 +28,13 @@ fn row(kind: Kind) -> OutboxRow {
                    "reason": "password_changed"}),
         ),
         Kind::IdentityPermissionsUpdated => (
-            "Sa9x8y",
-            json!({"service_account_id": "Sa9x8y", "user_id": 7, "public_id": "a1B2c3",
+            "Sa9x8yT7w6v5",
+            json!({"service_account_id": "Sa9x8yT7w6v5", "user_id": 7, "public_id": "a1B2c3",
                    "scopes": {"sfs.a1B2c3.files": ["read", "write"]}, "version": 3}),
         ),
         Kind::IdentityPermissionsDeleted => (
-            "Sa9x8y",
-            json!({"service_account_id": "Sa9x8y", "user_id": 7, "public_id": "a1B2c3",
+            "Sa9x8yT7w6v5",
+            json!({"service_account_id": "Sa9x8yT7w6v5", "user_id": 7, "public_id": "a1B2c3",
                    "version": 4}),
         ),
     };
