@@ -7,9 +7,6 @@
 pub mod go_duration;
 pub mod password;
 pub mod public_id;
+pub mod scope;
+pub mod setting;
 pub mod text;
-
-/// The shortest `JWT_SECRET` that is accepted, in bytes.
-///
-/// RFC 7518, section 3.2: a key for HS256 has at least the size of its hash.
-pub const JWT_SECRET_MIN_BYTES: usize = 32;

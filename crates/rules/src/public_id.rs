@@ -1,6 +1,7 @@
-//! Public ids: the short names of users in paths, subjects and tokens.
+//! Random ids: the short names of users, service accounts and tokens in paths
+//! and subjects.
 
-/// Characters of a public id. None of them means anything in a URL path or in
+/// Characters of an id. None of them means anything in a URL path or in
 /// a NATS subject.
 pub const ALPHABET: [char; 62] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I',
@@ -12,10 +13,20 @@ pub const ALPHABET: [char; 62] = [
 /// Length of a user's public id.
 pub const LENGTH: usize = 6;
 
+/// Length of the id of a service account or a token: users make these
+/// themselves, and nobody has to type one.
+pub const LONG_LENGTH: usize = 12;
+
 /// A new random public id. The caller handles the rare one that is taken.
 #[must_use]
 pub fn generate() -> String {
     nanoid::nanoid!(LENGTH, &ALPHABET)
+}
+
+/// A new random id of a service account or a token.
+#[must_use]
+pub fn generate_long() -> String {
+    nanoid::nanoid!(LONG_LENGTH, &ALPHABET)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a username and a display name may be.
+//! What names may be: usernames, display names, labels.
 
 use std::fmt;
 
@@ -7,6 +7,9 @@ pub const USERNAME_MAX_CHARS: usize = 254;
 
 /// Longest display name, in characters.
 pub const DISPLAY_NAME_MAX_CHARS: usize = 256;
+
+/// Longest label, in characters.
+pub const LABEL_MAX_CHARS: usize = 100;
 
 /// Why a text is refused. Displayed as a predicate of the field's name:
 /// "`username` …".
@@ -42,11 +45,7 @@ impl std::error::Error for Refusal {}
 ///
 /// The first [`Refusal`] that applies.
 pub fn check_username(text: &str) -> Result<(), Refusal> {
-    if text.is_empty() {
-        return Err(Refusal::Empty);
-    }
-    check_length_and_characters(text, USERNAME_MAX_CHARS)?;
-    if text.trim() == text { Ok(()) } else { Err(Refusal::OuterSpace) }
+    check_name(text, USERNAME_MAX_CHARS)
 }
 
 /// Checks a display name: at most [`DISPLAY_NAME_MAX_CHARS`] characters, none
@@ -57,6 +56,25 @@ pub fn check_username(text: &str) -> Result<(), Refusal> {
 /// The first [`Refusal`] that applies.
 pub fn check_display_name(text: &str) -> Result<(), Refusal> {
     check_length_and_characters(text, DISPLAY_NAME_MAX_CHARS)
+}
+
+/// Checks a label, which is what a user calls a thing of its own: 1 to
+/// [`LABEL_MAX_CHARS`] characters, none of them a control character, no white
+/// space around it.
+///
+/// # Errors
+///
+/// The first [`Refusal`] that applies.
+pub fn check_label(text: &str) -> Result<(), Refusal> {
+    check_name(text, LABEL_MAX_CHARS)
+}
+
+fn check_name(text: &str, max_chars: usize) -> Result<(), Refusal> {
+    if text.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    check_length_and_characters(text, max_chars)?;
+    if text.trim() == text { Ok(()) } else { Err(Refusal::OuterSpace) }
 }
 
 /// The part that every text a person types shares.
@@ -85,6 +103,14 @@ mod tests {
         assert_eq!(check_username("a\u{85}b"), Err(Refusal::ControlCharacter));
         assert_eq!(check_username(" ada"), Err(Refusal::OuterSpace));
         assert_eq!(check_username("ada\u{2003}"), Err(Refusal::OuterSpace));
+    }
+
+    #[test]
+    fn labels() {
+        assert_eq!(check_label("CI of the wiki"), Ok(()));
+        assert_eq!(check_label(""), Err(Refusal::Empty));
+        assert_eq!(check_label(&"a".repeat(101)), Err(Refusal::TooLong(100)));
+        assert_eq!(check_label("CI "), Err(Refusal::OuterSpace));
     }
 
     #[test]
