@@ -1,7 +1,10 @@
-//! Who is calling: the bearer token of a request, and the session behind it.
+//! Who is calling: the token or the key of a request, and what is behind it.
 
+use edd_auth_rules::scope::Scopes;
 use serde::Deserialize;
+use subtle::ConstantTimeEq;
 
+use crate::api_token::ApiToken;
 use crate::context::Context;
 use crate::db::Param;
 use crate::error::Error;
@@ -9,47 +12,133 @@ use crate::http::Request;
 use crate::token::Claims;
 use crate::user::User;
 
-const SQL: &str = include_str!("authenticate.sql");
+const SESSION: &str = include_str!("authenticate.sql");
+const ADMIN: &str = include_str!("authenticate_admin.sql");
+const TOKEN: &str = include_str!("authenticate_token.sql");
+
+/// What the audit log keeps of a path, in characters.
+const PATH_CHARS: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-enum Output {
+enum Session {
     Live { user: User },
-    Ended,
+    Forbidden,
+    NotLive,
 }
 
-/// The user behind the token, as the database knows it now.
+/// A token of a service account, and for whom it speaks.
+#[derive(Deserialize)]
+pub(crate) struct Identity {
+    /// The owner of the service account.
+    pub(crate) user: User,
+    /// The service account.
+    pub(crate) service_account_id: String,
+    /// What it may do.
+    pub(crate) scopes: Scopes,
+    /// When the token was made, in seconds since 1970.
+    pub(crate) issued_at: i64,
+    /// When it ends, in seconds since 1970, if it does.
+    pub(crate) expires_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Token {
+    Live(Box<Identity>),
+    NotLive,
+}
+
+/// The user behind the token, a session's or a service account's, as the
+/// database knows it now.
 ///
 /// # Errors
 ///
 /// [`Error::MissingToken`] or [`Error::InvalidToken`].
 pub(crate) async fn user(ctx: &Context, request: &Request) -> Result<User, Error> {
+    if let Some(token) = ApiToken::parse(bearer(request)?) {
+        return Ok(identity(ctx, &token).await?.ok_or(Error::InvalidToken)?.user);
+    }
     let sid = claims(ctx, request)?.sid.to_string();
     let params = [Param::Text(&sid), Param::Text(&ctx.config.admin_username)];
-    match ctx.db.one(SQL, &params).await? {
-        Output::Live { user } => Ok(user),
-        Output::Ended => Err(Error::InvalidToken),
+    match ctx.db.one(SESSION, &params).await? {
+        Session::Live { user } => Ok(user),
+        Session::Forbidden | Session::NotLive => Err(Error::InvalidToken),
     }
 }
 
-/// The same, if the user is an administrator. The claim is not asked: the right
-/// may have been taken away since the login.
+/// The user behind a session's token, if it is an administrator. The claim is
+/// not asked: the right may have been taken away since the login. A refusal is
+/// written to the audit log.
 ///
 /// # Errors
 ///
-/// As [`user`], and [`Error::Forbidden`].
+/// As [`claims`], and [`Error::Forbidden`].
 pub(crate) async fn admin(ctx: &Context, request: &Request) -> Result<User, Error> {
-    let user = user(ctx, request).await?;
-    if user.is_admin { Ok(user) } else { Err(Error::Forbidden) }
+    let sid = claims(ctx, request)?.sid.to_string();
+    let path: String = request.path.chars().take(PATH_CHARS).collect();
+    let resource = format!("{} {path}", request.method);
+    let facts = request.facts();
+    let params = [
+        Param::Text(&sid),
+        Param::Text(&ctx.config.admin_username),
+        Param::Text(&resource),
+        Param::Text(&facts),
+    ];
+    match ctx.db.one(ADMIN, &params).await? {
+        Session::Live { user } => Ok(user),
+        Session::Forbidden => Err(Error::Forbidden),
+        Session::NotLive => Err(Error::InvalidToken),
+    }
 }
 
-/// The claims of the bearer token. Says nothing about the session.
+/// The claims of a session's token. Says nothing about the session: the
+/// statement of the verb looks it up, and answers `not_live`.
 ///
 /// # Errors
 ///
-/// [`Error::MissingToken`] or [`Error::InvalidToken`].
+/// [`Error::MissingToken`], [`Error::InvalidToken`], or, when the token is a
+/// service account's, [`Error::SessionRequired`].
 pub(crate) fn claims(ctx: &Context, request: &Request) -> Result<Claims, Error> {
-    ctx.config.token_key.verify(bearer(request)?)
+    let token = bearer(request)?;
+    if ApiToken::parse(token).is_some() {
+        return Err(Error::SessionRequired);
+    }
+    ctx.config.token_key.verify(token)
+}
+
+/// Looks the token of a service account up, and notes that it was used.
+///
+/// # Errors
+///
+/// An error of the database.
+pub(crate) async fn identity(
+    ctx: &Context,
+    token: &ApiToken<'_>,
+) -> Result<Option<Identity>, Error> {
+    let sha256 = token.sha256();
+    let params = [Param::Bytes(&sha256), Param::Text(&ctx.config.admin_username)];
+    match ctx.db.one(TOKEN, &params).await? {
+        Token::Live(identity) => Ok(Some(*identity)),
+        Token::NotLive => Ok(None),
+    }
+}
+
+/// Whether a service is calling: by the key that the configuration names. Without
+/// one there are no services.
+///
+/// # Errors
+///
+/// [`Error::InvalidServiceKey`].
+pub(crate) fn service(ctx: &Context, request: &Request) -> Result<(), Error> {
+    let key = ctx.config.service_api_key.as_ref().ok_or(Error::InvalidServiceKey)?;
+    let shown = bearer(request).map_err(|_| Error::InvalidServiceKey)?;
+    // Takes as long wherever the first difference is.
+    if bool::from(shown.as_bytes().ct_eq(key.expose().as_bytes())) {
+        Ok(())
+    } else {
+        Err(Error::InvalidServiceKey)
+    }
 }
 
 /// The token of the `Authorization` header (RFC 6750, section 2.1; RFC 9110,
@@ -72,6 +161,7 @@ mod tests {
 
     fn bearer_of(values: &[&str]) -> Result<String, Error> {
         let request = Request {
+            id: String::new(),
             method: "GET".to_owned(),
             path: "/me".to_owned(),
             query: String::new(),

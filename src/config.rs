@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use edd_auth_rules::{JWT_SECRET_MIN_BYTES, go_duration, password};
+use edd_auth_rules::scope::Catalog;
+use edd_auth_rules::setting;
 use spin_sdk::variables;
 
 use crate::error::Error;
@@ -20,6 +21,14 @@ pub(crate) struct Config {
     pub(crate) session_ttl: Duration,
     /// The fewest characters of a password that is set from now on.
     pub(crate) password_min_length: usize,
+    /// What services show at their routes, which are not there without it.
+    pub(crate) service_api_key: Option<Secret>,
+    /// The scopes that there are, if that is restricted.
+    pub(crate) scope_catalog: Option<Catalog>,
+    /// Most service accounts of a user.
+    pub(crate) service_accounts_per_user: i64,
+    /// Most live tokens of a service account.
+    pub(crate) tokens_per_service_account: i64,
 }
 
 /// A text that `Debug` does not show.
@@ -50,48 +59,50 @@ impl Config {
     }
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let required = |name: &str| {
-            lookup(name)
-                .filter(|value| !value.is_empty())
+            optional(name)
                 .ok_or_else(|| Error::Misconfigured(format!("variable `{name}` is not set")))
         };
+        let limit = |name: &str| by_rule(name, &required(name)?, setting::limit);
         let jwt_secret = required("jwt_secret")?;
-        if jwt_secret.len() < JWT_SECRET_MIN_BYTES {
-            return Err(Error::Misconfigured(format!(
-                "variable `jwt_secret` has {} bytes; it needs at least {JWT_SECRET_MIN_BYTES}",
-                jwt_secret.len()
-            )));
+        let service_api_key = optional("service_api_key");
+        if let Some(key) = &service_api_key {
+            by_rule("service_api_key", key, setting::key)?;
         }
-        let session_ttl = go_duration::parse(&required("session_ttl")?)
-            .map_err(|error| Error::Misconfigured(format!("variable `session_ttl`: {error}")))?;
-        if session_ttl < Duration::from_secs(1) {
-            return Err(Error::Misconfigured(
-                "variable `session_ttl` must be at least 1s".to_owned(),
-            ));
-        }
-        let password_min_length = required("password_min_length")?
-            .parse()
-            .ok()
-            .filter(|length| (password::LOWEST_MIN_CHARS..=password::MAX_CHARS).contains(length))
-            .ok_or_else(|| {
-                Error::Misconfigured(format!(
-                    "variable `password_min_length` must be a number from {} to {}",
-                    password::LOWEST_MIN_CHARS,
-                    password::MAX_CHARS
-                ))
-            })?;
         Ok(Self {
             database_url: Secret(required("database_url")?),
             token_key: TokenKey::new(
-                jwt_secret.as_bytes(),
+                by_rule("jwt_secret", &jwt_secret, setting::key)?.as_bytes(),
                 required("jwt_issuer")?,
                 required("jwt_audience")?,
             ),
             admin_username: required("admin_username")?,
-            session_ttl,
-            password_min_length,
+            session_ttl: by_rule("session_ttl", &required("session_ttl")?, setting::session_ttl)?,
+            password_min_length: by_rule(
+                "password_min_length",
+                &required("password_min_length")?,
+                setting::password_min_length,
+            )?,
+            service_api_key: service_api_key.map(Secret),
+            scope_catalog: by_rule(
+                "scope_catalog",
+                &optional("scope_catalog").unwrap_or_default(),
+                Catalog::parse,
+            )?,
+            service_accounts_per_user: limit("service_accounts_per_user")?,
+            tokens_per_service_account: limit("tokens_per_service_account")?,
         })
     }
+}
+
+/// The value of a variable, as a rule reads it.
+fn by_rule<'a, T>(
+    name: &str,
+    value: &'a str,
+    rule: impl Fn(&'a str) -> Result<T, String>,
+) -> Result<T, Error> {
+    rule(value).map_err(|problem| Error::Misconfigured(format!("variable `{name}` {problem}")))
 }
 
 #[cfg(test)]
@@ -111,6 +122,8 @@ mod tests {
                 "admin_username" => "admin",
                 "session_ttl" => "24h",
                 "password_min_length" => "15",
+                "service_accounts_per_user" | "tokens_per_service_account" => "100",
+                "service_api_key" | "scope_catalog" => "",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -122,6 +135,7 @@ mod tests {
         let config = load_with(("", None)).expect("complete");
         assert_eq!(config.session_ttl, Duration::from_hours(24));
         assert_eq!(config.password_min_length, 15);
+        assert!(config.service_api_key.is_none() && config.scope_catalog.is_none());
     }
 
     #[test]
@@ -139,6 +153,10 @@ mod tests {
             ("password_min_length", Some("7")),
             ("password_min_length", Some("257")),
             ("password_min_length", Some("many")),
+            ("service_api_key", Some("0123456789")),
+            ("scope_catalog", Some("[]")),
+            ("service_accounts_per_user", Some("-1")),
+            ("tokens_per_service_account", None),
         ] {
             match load_with((name, value)) {
                 Err(Error::Misconfigured(reason)) => {

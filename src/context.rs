@@ -1,4 +1,4 @@
-//! What a verb works with: database, configuration, the client's address.
+//! What a verb works with: the database and the configuration.
 
 use edd_auth_rules::password::{HashError, Password, Verdict};
 

@@ -24,22 +24,27 @@ pub(crate) enum Param<'a> {
     Text(&'a str),
     /// `text`, null when there is none
     OptionalText(Option<&'a str>),
+    /// `bytea`
+    Bytes(&'a [u8]),
     /// `int4`
     Int4(i32),
     /// `int8`
     Int8(i64),
     /// `float8`
     Float8(f64),
+    /// `float8`, null when there is none
+    OptionalFloat8(Option<f64>),
 }
 
 impl From<&Param<'_>> for ParameterValue {
     fn from(param: &Param<'_>) -> Self {
         match *param {
             Param::Text(text) | Param::OptionalText(Some(text)) => Self::Str(text.to_owned()),
-            Param::OptionalText(None) => Self::DbNull,
+            Param::OptionalText(None) | Param::OptionalFloat8(None) => Self::DbNull,
+            Param::Bytes(bytes) => Self::Binary(bytes.to_vec()),
             Param::Int4(number) => Self::Int32(number),
             Param::Int8(number) => Self::Int64(number),
-            Param::Float8(number) => Self::Floating64(number),
+            Param::Float8(number) | Param::OptionalFloat8(Some(number)) => Self::Floating64(number),
         }
     }
 }
@@ -84,8 +89,11 @@ impl Database {
         let value = single_jsonb(&rows).ok_or_else(|| {
             Error::internal(format!("{}: not one row with one jsonb column", name(sql)))
         })?;
-        serde_json::from_slice(value)
-            .map_err(|error| Error::internal(format!("{}: {error}", name(sql))))
+        // Where, and not what: the message may quote a value.
+        serde_json::from_slice(value).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Error::internal(format!("{}: unexpected at {line}:{column}", name(sql)))
+        })
     }
 
     /// Gives the connection back. The next statement opens another one.

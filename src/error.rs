@@ -16,8 +16,8 @@ pub(crate) enum Error {
     BodyTooLarge,
     /// The client went away, or broke the protocol, in the middle of the body.
     BodyUnreadable,
-    /// The body is not `application/json`.
-    UnsupportedMediaType,
+    /// The body is not of this media type.
+    UnsupportedMediaType(&'static str),
     /// The body is not a JSON object; the text says where it goes wrong.
     InvalidJson(String),
     /// A field of the body, or a parameter of the query, is not acceptable.
@@ -33,14 +33,37 @@ pub(crate) enum Error {
     InvalidToken,
     /// The name or the password is wrong, or the user is disabled.
     InvalidCredentials,
+    /// The current password, which the user has to give once more, is wrong.
+    WrongPassword,
+    /// The token of a service account came where a session is asked for.
+    SessionRequired,
+    /// The key of a service is missing or wrong.
+    InvalidServiceKey,
     /// The user is not an administrator.
     Forbidden,
-    /// An administrator tried to shut itself out.
-    SelfForbidden(&'static str),
+    /// An administrator tried to delete itself.
+    SelfForbidden,
     /// There is no user with this public id.
     UserNotFound,
+    /// There is no live session with this id, or it is not the caller's.
+    SessionNotFound,
+    /// The caller has no service account with this id.
+    ServiceAccountNotFound,
+    /// The service account has no token with this id.
+    TokenNotFound,
     /// Another user has this name.
     UsernameTaken,
+    /// Nobody would be an administrator any more.
+    LastAdmin,
+    /// There are as many of these as there may be.
+    LimitReached {
+        /// What there are too many of, and where.
+        what: &'static str,
+        /// How many there may be.
+        limit: i64,
+    },
+    /// `If-Match` names no version that is current.
+    PreconditionFailed,
     /// A variable is missing or malformed; the text names it.
     Misconfigured(String),
     /// The database lacks the tables, or some of their columns.
@@ -80,16 +103,29 @@ impl Error {
             Self::MethodNotAllowed(_) => (405, "method_not_allowed", "Method not allowed"),
             Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
             Self::BodyUnreadable => (400, "body_unreadable", "Body unreadable"),
-            Self::UnsupportedMediaType => (415, "unsupported_media_type", "Unsupported media type"),
+            Self::UnsupportedMediaType(_) => {
+                (415, "unsupported_media_type", "Unsupported media type")
+            }
             Self::InvalidJson(_) => (400, "invalid_json", "Invalid JSON"),
             Self::InvalidField { .. } => (400, "invalid_field", "Invalid field"),
             Self::MissingToken => (401, "missing_token", "Authentication required"),
             Self::InvalidToken => (401, "invalid_token", "Invalid token"),
             Self::InvalidCredentials => (401, "invalid_credentials", "Invalid credentials"),
+            Self::WrongPassword => (403, "wrong_password", "Wrong password"),
+            Self::SessionRequired => (403, "session_required", "Session required"),
+            Self::InvalidServiceKey => (401, "invalid_service_key", "Invalid service key"),
             Self::Forbidden => (403, "forbidden", "Forbidden"),
-            Self::SelfForbidden(_) => (403, "self_forbidden", "Not on yourself"),
+            Self::SelfForbidden => (403, "self_forbidden", "Not on yourself"),
             Self::UserNotFound => (404, "user_not_found", "User not found"),
+            Self::SessionNotFound => (404, "session_not_found", "Session not found"),
+            Self::ServiceAccountNotFound => {
+                (404, "service_account_not_found", "Service account not found")
+            }
+            Self::TokenNotFound => (404, "token_not_found", "Token not found"),
             Self::UsernameTaken => (409, "username_taken", "Username taken"),
+            Self::LastAdmin => (409, "last_admin", "Last administrator"),
+            Self::LimitReached { .. } => (409, "limit_reached", "Limit reached"),
+            Self::PreconditionFailed => (412, "precondition_failed", "Precondition failed"),
             Self::Misconfigured(_) => (503, "misconfigured", "Service misconfigured"),
             Self::SchemaMissing(_) => (503, "schema_missing", "Database schema missing"),
             Self::DatabaseUnavailable(_) => (503, "database_unavailable", "Database unavailable"),
@@ -106,8 +142,8 @@ impl Error {
                 format!("The body may have at most {} bytes.", crate::http::MAX_BODY_BYTES)
             }
             Self::BodyUnreadable => "The body ended before it was complete.".to_owned(),
-            Self::UnsupportedMediaType => {
-                "Send the body as JSON, with the header Content-Type: application/json.".to_owned()
+            Self::UnsupportedMediaType(wanted) => {
+                format!("Send the body with the header Content-Type: {wanted}.")
             }
             Self::InvalidJson(reason) => format!("The body {reason}."),
             Self::InvalidField { field, reason } => format!("`{field}` {reason}."),
@@ -120,10 +156,34 @@ impl Error {
             }
             Self::InvalidCredentials => "The username or the password is wrong.".to_owned(),
             Self::Forbidden => "Only an administrator may do this.".to_owned(),
-            Self::SelfForbidden(what) => {
-                format!("You can't {what} yourself; ask another administrator.")
+            Self::WrongPassword => "`current_password` is not your password.".to_owned(),
+            Self::SessionRequired => {
+                "The token of a service account can't do this; log in, and send the session's token."
+                    .to_owned()
+            }
+            Self::InvalidServiceKey => {
+                "Send the key of the service in the header Authorization: Bearer.".to_owned()
+            }
+            Self::SelfForbidden => {
+                "You can't delete yourself; ask another administrator.".to_owned()
             }
             Self::UserNotFound => "There is no user with this id.".to_owned(),
+            Self::SessionNotFound => "There is no live session with this id.".to_owned(),
+            Self::ServiceAccountNotFound => {
+                "You have no service account with this id.".to_owned()
+            }
+            Self::TokenNotFound => "The service account has no token with this id.".to_owned(),
+            Self::LastAdmin => {
+                "Nobody else is an administrator; make somebody one first.".to_owned()
+            }
+            Self::LimitReached { what, limit } => {
+                format!("There are {limit} {what}, which is the limit; delete one first.")
+            }
+            Self::PreconditionFailed => {
+                "It has changed since you read it; read it again, and repeat your change if it \
+                 still makes sense."
+                    .to_owned()
+            }
             Self::UsernameTaken => "Another user has this username.".to_owned(),
             Self::Misconfigured(_) => {
                 "The service is misconfigured; its log names the variable.".to_owned()
@@ -173,6 +233,7 @@ impl From<&Error> for Response {
             code,
             field: match error {
                 Error::InvalidField { field, .. } => Some(field),
+                Error::WrongPassword => Some("current_password"),
                 _ => None,
             },
         };
@@ -184,12 +245,16 @@ impl From<&Error> for Response {
         match error {
             Error::MethodNotAllowed(allowed) => response.header("allow", *allowed),
             // RFC 6750, section 3: no error code when there was no token.
-            Error::MissingToken | Error::InvalidCredentials => {
+            Error::MissingToken | Error::InvalidCredentials | Error::InvalidServiceKey => {
                 response.header("www-authenticate", r#"Bearer realm="edd-cloud-auth""#);
             }
             Error::InvalidToken => response.header(
                 "www-authenticate",
                 r#"Bearer realm="edd-cloud-auth", error="invalid_token""#,
+            ),
+            Error::SessionRequired => response.header(
+                "www-authenticate",
+                r#"Bearer realm="edd-cloud-auth", error="insufficient_scope""#,
             ),
             Error::DatabaseUnavailable(_) => response.header("retry-after", "2"),
             Error::Misconfigured(_) | Error::SchemaMissing(_) => {

@@ -15,8 +15,13 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Longest `X-Request-Id` that is taken over from the client, in characters.
 const MAX_REQUEST_ID_CHARS: usize = 128;
 
+/// What is kept of a `User-Agent`, in characters.
+const USER_AGENT_CHARS: usize = 512;
+
 /// A request, read whole.
 pub(crate) struct Request {
+    /// `X-Request-Id` of the response: the client's own, or a new one.
+    pub(crate) id: String,
     /// The method, in capitals.
     pub(crate) method: String,
     /// The path as it was sent: nothing decoded, nothing normalised.
@@ -52,6 +57,32 @@ impl Request {
         let address: std::net::SocketAddr = std::str::from_utf8(value).ok()?.parse().ok()?;
         Some(address.ip().to_canonical().to_string())
     }
+
+    /// The client's `User-Agent`, fit for a text column.
+    fn user_agent(&self) -> Option<String> {
+        let value = self.header("user-agent")?;
+        Some(value.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS).collect())
+    }
+
+    /// What the audit log keeps of this request, as the text of a JSON object:
+    /// the parameter `request` of the SQL function `audit_entry`.
+    pub(crate) fn facts(&self) -> String {
+        let facts = Facts {
+            ip_address: self.client_address(),
+            request_id: &self.id,
+            user_agent: self.user_agent(),
+        };
+        // Texts in a struct: nothing that fails.
+        serde_json::to_string(&facts).unwrap_or_default()
+    }
+}
+
+/// What the audit log keeps of a request.
+#[derive(Serialize)]
+struct Facts<'a> {
+    ip_address: Option<String>,
+    request_id: &'a str,
+    user_agent: Option<String>,
 }
 
 /// A response.
@@ -100,6 +131,12 @@ impl Response {
         Self { status: 204, headers: Vec::new(), body: Body::Empty }
     }
 
+    /// Adds the `ETag` of a version (RFC 9110, section 8.8.3).
+    pub(crate) fn with_etag(mut self, version: i64) -> Self {
+        self.header("etag", format!("\"{version}\""));
+        self
+    }
+
     /// Adds a header.
     pub(crate) fn header(&mut self, name: &'static str, value: impl Into<String>) {
         self.headers.push((name, value.into()));
@@ -110,18 +147,17 @@ impl Response {
 /// response has. The one place where an error is logged.
 pub(crate) async fn serve(incoming: IncomingRequest) -> SpinResponse {
     let (request, body) = read(incoming).await;
-    let request_id = request_id(&request);
     let answer = match body {
         Ok(()) => router::answer(&request).await,
         Err(error) => Err(error),
     };
     let response = answer.unwrap_or_else(|error| {
         if let Some(cause) = error.cause() {
-            log_error(&request_id, &error, cause);
+            log_error(&request.id, &error, cause);
         }
         Response::from(&error)
     });
-    into_spin(response, request_id)
+    into_spin(response, request.id)
 }
 
 /// Reads the request. Its head is there even when its body is refused, so that
@@ -142,6 +178,7 @@ async fn read(incoming: IncomingRequest) -> (Request, Result<(), Error>) {
     let target = incoming.path_with_query().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let mut request = Request {
+        id: String::new(),
         method,
         path: path.to_owned(),
         query: query.to_owned(),
@@ -153,6 +190,7 @@ async fn read(incoming: IncomingRequest) -> (Request, Result<(), Error>) {
             .collect(),
         body: Vec::new(),
     };
+    request.id = request_id(&request);
     let body = read_body(incoming, &mut request).await;
     (request, body)
 }
@@ -230,6 +268,7 @@ mod tests {
 
     fn with_headers(headers: &[(&str, &[u8])]) -> Request {
         Request {
+            id: String::new(),
             method: "GET".to_owned(),
             path: "/".to_owned(),
             query: String::new(),
@@ -258,6 +297,21 @@ mod tests {
             let id = request_id(&with_headers(headers));
             assert!(id.parse::<Uuid>().is_ok(), "{id}");
         }
+    }
+
+    #[test]
+    fn the_facts_are_what_the_audit_log_keeps() {
+        let mut request = with_headers(&[
+            ("spin-client-addr", b"192.0.2.7:4711"),
+            ("user-agent", format!("a\tb{}", "c".repeat(600)).as_bytes()),
+        ]);
+        request.id = "web-42".to_owned();
+        let facts: serde_json::Value = serde_json::from_str(&request.facts()).expect("JSON");
+        let user_agent = format!("ab{}", "c".repeat(510));
+        let expected = serde_json::json!({
+            "ip_address": "192.0.2.7", "request_id": "web-42", "user_agent": user_agent,
+        });
+        assert_eq!(facts, expected);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::http::Request;
 
+/// What is shown of a field that the client has named, in characters.
+const MAX_FIELD_CHARS: usize = 64;
+
 /// Reads the body as a JSON object of type `T`.
 ///
 /// # Errors
@@ -13,8 +16,8 @@ use crate::http::Request;
 /// [`Error::InvalidField`] naming the member that is missing, unknown or of the
 /// wrong type.
 pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, Error> {
-    if !request.header("content-type").is_some_and(is_json) {
-        return Err(Error::UnsupportedMediaType);
+    if !has_media_type(request, "application/json") {
+        return Err(Error::UnsupportedMediaType("application/json"));
     }
     // serde would take an array as the fields of a struct in their order.
     let first = request.body.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -30,10 +33,13 @@ pub(crate) fn json<T: DeserializeOwned>(request: &Request) -> Result<T, Error> {
     Ok(value)
 }
 
-/// `application/json`, with or without parameters (RFC 9110, section 8.3).
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("application/json")
+/// Whether the body is of this media type, with or without parameters (RFC 9110,
+/// section 8.3).
+fn has_media_type(request: &Request, media_type: &str) -> bool {
+    request.header("content-type").is_some_and(|value| {
+        let essence = value.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case(media_type)
+    })
 }
 
 /// serde's messages quote the offending value, which may be a password: only
@@ -58,16 +64,18 @@ fn explain(path: &str, error: &serde_json::Error) -> Error {
         return Error::field(&field, "is given twice");
     }
     if let Some(field) = quoted("unknown field `") {
-        let field: String = field.chars().take(64).collect();
+        let field: String = field.chars().take(MAX_FIELD_CHARS).collect();
         return Error::field(&field, "is not a field of this request");
     }
+    let path: String = path.chars().take(MAX_FIELD_CHARS).collect();
     let expected = message
         .rsplit_once("expected ")
         .map_or("something else", |(_, rest)| rest.split(" at line").next().unwrap_or(rest));
-    Error::field(path, format!("must be {expected}"))
+    Error::field(&path, format!("must be {expected}"))
 }
 
-/// The parameters of a query string, decoded (WHATWG URL, section 5.1).
+/// The parameters of a query string or of a form, decoded (WHATWG URL, section
+/// 5.1).
 ///
 /// # Errors
 ///
@@ -81,15 +89,34 @@ impl Query {
         Self(form_urlencoded::parse(request.query.as_bytes()).into_owned().collect())
     }
 
-    /// The value of a parameter, if it is there.
+    /// Parses a body of type `application/x-www-form-urlencoded`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedMediaType`].
+    pub(crate) fn of_form(request: &Request) -> Result<Self, Error> {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        if !has_media_type(request, FORM) {
+            return Err(Error::UnsupportedMediaType(FORM));
+        }
+        Ok(Self(form_urlencoded::parse(&request.body).into_owned().collect()))
+    }
+
+    /// The value of a parameter, if it is there. Fit for a text parameter of SQL.
     pub(crate) fn get(&self, name: &str) -> Result<Option<&str>, Error> {
+        let value = self.get_any(name)?;
+        if value.is_some_and(|value| value.chars().any(char::is_control)) {
+            return Err(Error::field(name, "must not contain control characters"));
+        }
+        Ok(value)
+    }
+
+    /// The same, whatever characters it has.
+    pub(crate) fn get_any(&self, name: &str) -> Result<Option<&str>, Error> {
         let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
         let value = values.next();
         if values.next().is_some() {
             return Err(Error::field(name, "is given twice"));
-        }
-        if value.is_some_and(|value| value.chars().any(char::is_control)) {
-            return Err(Error::field(name, "must not contain control characters"));
         }
         Ok(value.map(String::as_str))
     }
@@ -131,6 +158,7 @@ mod tests {
 
     fn error_of(content_type: &str, body: &str) -> Error {
         let request = Request {
+            id: String::new(),
             method: "POST".to_owned(),
             path: "/login".to_owned(),
             query: String::new(),
@@ -177,7 +205,7 @@ mod tests {
         for media_type in
             ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded"]
         {
-            assert!(matches!(error_of(media_type, "{}"), Error::UnsupportedMediaType));
+            assert!(matches!(error_of(media_type, "{}"), Error::UnsupportedMediaType(_)));
         }
     }
 }

@@ -11,6 +11,8 @@
 )]
 
 mod account;
+mod api_token;
+mod audit;
 mod authenticate;
 mod config;
 mod context;
@@ -19,8 +21,12 @@ mod error;
 mod health;
 mod http;
 mod input;
+mod openapi;
 mod page;
+mod precondition;
 mod router;
+mod service;
+mod service_account;
 mod session;
 mod token;
 mod user;

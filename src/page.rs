@@ -1,9 +1,8 @@
 //! Keyset pages: a cursor says after which row the next page starts.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context;
 use crate::error::Error;
 use crate::input::Query;
 
@@ -13,54 +12,80 @@ const DEFAULT_LIMIT: i64 = 50;
 /// Most rows of a page.
 const MAX_LIMIT: i64 = 500;
 
-/// Where a page starts, in which list. Opaque to clients: base64url of this as
-/// JSON. It grants nothing, so it is not signed.
+/// Where a page starts, in which list. Opaque to clients, and sealed: a cursor
+/// that this service has not given out, or for another list, is refused.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cursor {
     list: String,
-    q: Option<String>,
-    after: i32,
+    after: String,
 }
 
-/// The `limit` of a query: 1 to 500, 50 when it is not there.
-///
-/// # Errors
-///
-/// [`Error::InvalidField`] when it is something else.
-pub(crate) fn limit(query: &Query) -> Result<i64, Error> {
-    let Some(text) = query.get("limit")? else {
-        return Ok(DEFAULT_LIMIT);
-    };
-    text.parse()
-        .ok()
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-        .ok_or_else(|| Error::field("limit", format!("must be a number from 1 to {MAX_LIMIT}")))
+/// A list as one request asks for it.
+pub(crate) struct Page {
+    /// The name of the list with everything that selects its rows.
+    list: String,
+    /// Most rows of the page.
+    pub(crate) limit: i64,
+    /// The key after whose row the page starts; `None` for the first page.
+    pub(crate) after: Option<String>,
 }
 
-/// The id after which the page starts: that of the `cursor` of a query, or 0.
-///
-/// # Errors
-///
-/// [`Error::InvalidField`] when the cursor is malformed, or belongs to another
-/// list or to another `q`.
-pub(crate) fn after(query: &Query, list: &str, q: Option<&str>) -> Result<i32, Error> {
-    let Some(text) = query.get("cursor")? else {
-        return Ok(0);
-    };
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .ok()
-        .and_then(|json| {
-            let cursor: Cursor = serde_json::from_slice(&json).ok()?;
-            let same = cursor.list == list && cursor.q.as_deref() == q && cursor.after >= 0;
-            same.then_some(cursor.after)
-        })
-        .ok_or_else(|| Error::field("cursor", "must be the next_cursor of this very list"))
-}
+impl Page {
+    /// Reads `limit` (1 to 500, 50 when it is not there) and `cursor` of a query.
+    /// `selection` is what else decides which rows the list has: its filters, its
+    /// owner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] when the limit is something else, or the cursor is
+    /// none of this list.
+    pub(crate) fn of(
+        ctx: &Context,
+        query: &Query,
+        name: &str,
+        selection: &[Option<&str>],
+    ) -> Result<Self, Error> {
+        let list = format!("{name}{selection:?}");
+        let limit = match query.get("limit")? {
+            None => DEFAULT_LIMIT,
+            Some(text) => {
+                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+                text.parse()
+                    .ok()
+                    .filter(|limit| digits && (1..=MAX_LIMIT).contains(limit))
+                    .ok_or_else(|| {
+                        Error::field("limit", format!("must be a number from 1 to {MAX_LIMIT}"))
+                    })?
+            }
+        };
+        let after = match query.get("cursor")? {
+            None => None,
+            Some(sealed) => Some(
+                ctx.config
+                    .token_key
+                    .unseal(sealed)
+                    .and_then(|json| serde_json::from_str::<Cursor>(&json).ok())
+                    .filter(|cursor| cursor.list == list)
+                    .map(|cursor| cursor.after)
+                    .ok_or_else(|| {
+                        Error::field("cursor", "must be the next_cursor of this very list")
+                    })?,
+            ),
+        };
+        Ok(Self { list, limit, after })
+    }
 
-/// The cursor of the page that starts after this id.
-pub(crate) fn cursor(list: &str, q: Option<&str>, after: i32) -> String {
-    let cursor = Cursor { list: list.to_owned(), q: q.map(str::to_owned), after };
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor).unwrap_or_default())
+    /// The cursor of the page after this one; `None` when this is the last.
+    pub(crate) fn next_cursor(
+        self,
+        ctx: &Context,
+        after: Option<String>,
+    ) -> Result<Option<String>, Error> {
+        let Some(after) = after else {
+            return Ok(None);
+        };
+        let cursor = serde_json::to_string(&Cursor { list: self.list, after });
+        ctx.config.token_key.seal(&cursor.map_err(Error::internal)?).map(Some)
+    }
 }

@@ -4,18 +4,34 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::http::{Request, Response};
-use crate::{account, health, session, user};
+use crate::{account, api_token, audit, health, openapi, service, service_account, session, user};
 
 /// What a path names. `{id}`s are taken as they stand; the verbs look at them.
 #[derive(Debug, PartialEq, Eq)]
 enum Resource<'a> {
     Healthz,
     Readyz,
+    OpenApi,
     Login,
     Logout,
     Me,
+    MyPassword,
+    MySessions,
+    MySession(&'a str),
     Users,
     User(&'a str),
+    UserPassword(&'a str),
+    Sessions,
+    Session(&'a str),
+    Audit,
+    ServiceAccounts,
+    ServiceAccount(&'a str),
+    Scopes(&'a str),
+    Tokens(&'a str),
+    Token(&'a str, &'a str),
+    Introspect,
+    SnapshotUsers,
+    SnapshotIdentities,
 }
 
 impl<'a> Resource<'a> {
@@ -23,25 +39,59 @@ impl<'a> Resource<'a> {
     /// trailing slash names nothing.
     fn find(path: &'a str) -> Option<Self> {
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        if segments.contains(&"") {
+            return None;
+        }
         Some(match segments.as_slice() {
             ["healthz"] => Self::Healthz,
             ["readyz"] => Self::Readyz,
             ["login"] => Self::Login,
             ["logout"] => Self::Logout,
+            ["openapi.json"] => Self::OpenApi,
             ["me"] => Self::Me,
+            ["me", "password"] => Self::MyPassword,
+            ["me", "sessions"] => Self::MySessions,
+            ["me", "sessions", id] => Self::MySession(id),
             ["admin", "users"] => Self::Users,
-            ["admin", "users", id] if !id.is_empty() => Self::User(id),
+            ["admin", "users", id] => Self::User(id),
+            ["admin", "users", id, "password"] => Self::UserPassword(id),
+            ["admin", "sessions"] => Self::Sessions,
+            ["admin", "sessions", id] => Self::Session(id),
+            ["admin", "audit"] => Self::Audit,
+            ["service-accounts"] => Self::ServiceAccounts,
+            ["service-accounts", id] => Self::ServiceAccount(id),
+            ["service-accounts", id, "scopes"] => Self::Scopes(id),
+            ["service-accounts", id, "tokens"] => Self::Tokens(id),
+            ["service-accounts", id, "tokens", token_id] => Self::Token(id, token_id),
+            ["introspect"] => Self::Introspect,
+            ["snapshot", "users"] => Self::SnapshotUsers,
+            ["snapshot", "identities"] => Self::SnapshotIdentities,
             _ => return None,
         })
+    }
+
+    /// Routes that are not there without the key of the services.
+    fn is_for_services(&self) -> bool {
+        matches!(self, Self::Introspect | Self::SnapshotUsers | Self::SnapshotIdentities)
     }
 
     /// The `Allow` header (RFC 9110, section 10.2.1).
     fn allow(&self) -> &'static str {
         match self {
-            Self::Healthz | Self::Readyz | Self::Me => "GET, HEAD",
-            Self::Login | Self::Logout => "POST",
-            Self::Users => "GET, HEAD, POST",
+            Self::Healthz
+            | Self::Readyz
+            | Self::OpenApi
+            | Self::Sessions
+            | Self::Audit
+            | Self::SnapshotUsers
+            | Self::SnapshotIdentities => "GET, HEAD",
+            Self::Login | Self::Logout | Self::Introspect => "POST",
+            Self::Me => "GET, HEAD, PATCH",
+            Self::Users | Self::ServiceAccounts | Self::Tokens(_) => "GET, HEAD, POST",
             Self::User(_) => "GET, HEAD, PATCH, DELETE",
+            Self::MySessions | Self::ServiceAccount(_) => "GET, HEAD, DELETE",
+            Self::MyPassword | Self::UserPassword(_) | Self::Scopes(_) => "PUT",
+            Self::MySession(_) | Self::Session(_) | Self::Token(..) => "DELETE",
         }
     }
 }
@@ -58,23 +108,65 @@ pub(crate) async fn answer(request: &Request) -> Result<Response, Error> {
         "HEAD" => "GET",
         method => method,
     };
-    if !resource.allow().split(", ").any(|allowed| allowed == method) {
-        return Err(Error::MethodNotAllowed(resource.allow()));
-    }
-    if resource == Resource::Healthz {
-        return Ok(health::healthz::handle());
-    }
-    let ctx = &Context::new(Config::load()?);
+    // These two need no configuration.
     match (&resource, method) {
+        (Resource::Healthz, "GET") => return Ok(health::healthz::handle()),
+        (Resource::OpenApi, "GET") => return Ok(openapi::handle()),
+        (Resource::Healthz | Resource::OpenApi, _) => {
+            return Err(Error::MethodNotAllowed(resource.allow()));
+        }
+        _ => {}
+    }
+    let config = Config::load()?;
+    if resource.is_for_services() && config.service_api_key.is_none() {
+        return Err(Error::UnknownRoute);
+    }
+    dispatch(&Context::new(config), request, &resource, method).await
+}
+
+/// The verb of a resource and a method.
+async fn dispatch(
+    ctx: &Context,
+    request: &Request,
+    resource: &Resource<'_>,
+    method: &str,
+) -> Result<Response, Error> {
+    match (resource, method) {
         (Resource::Readyz, "GET") => health::readyz::handle(ctx).await,
         (Resource::Login, "POST") => session::login::handle(ctx, request).await,
         (Resource::Logout, "POST") => session::logout::handle(ctx, request).await,
         (Resource::Me, "GET") => account::me::handle(ctx, request).await,
+        (Resource::Me, "PATCH") => account::update::handle(ctx, request).await,
+        (Resource::MyPassword, "PUT") => account::password::handle(ctx, request).await,
+        (Resource::MySessions, "GET") => session::list_own::handle(ctx, request).await,
+        (Resource::MySessions, "DELETE") => session::end_others::handle(ctx, request).await,
+        (Resource::MySession(id), "DELETE") => session::end_own::handle(ctx, request, id).await,
         (Resource::Users, "GET") => user::list::handle(ctx, request).await,
         (Resource::Users, "POST") => user::create::handle(ctx, request).await,
         (Resource::User(id), "GET") => user::read::handle(ctx, request, id).await,
         (Resource::User(id), "PATCH") => user::update::handle(ctx, request, id).await,
         (Resource::User(id), "DELETE") => user::delete::handle(ctx, request, id).await,
+        (Resource::UserPassword(id), "PUT") => user::password::handle(ctx, request, id).await,
+        (Resource::Sessions, "GET") => session::list::handle(ctx, request).await,
+        (Resource::Session(id), "DELETE") => session::end::handle(ctx, request, id).await,
+        (Resource::Audit, "GET") => audit::list::handle(ctx, request).await,
+        (Resource::ServiceAccounts, "GET") => service_account::list::handle(ctx, request).await,
+        (Resource::ServiceAccounts, "POST") => service_account::create::handle(ctx, request).await,
+        (Resource::ServiceAccount(id), "GET") => {
+            service_account::read::handle(ctx, request, id).await
+        }
+        (Resource::ServiceAccount(id), "DELETE") => {
+            service_account::delete::handle(ctx, request, id).await
+        }
+        (Resource::Scopes(id), "PUT") => service_account::scopes::handle(ctx, request, id).await,
+        (Resource::Tokens(id), "GET") => api_token::list::handle(ctx, request, id).await,
+        (Resource::Tokens(id), "POST") => api_token::create::handle(ctx, request, id).await,
+        (Resource::Token(id, token_id), "DELETE") => {
+            api_token::revoke::handle(ctx, request, id, token_id).await
+        }
+        (Resource::Introspect, "POST") => service::introspect::handle(ctx, request).await,
+        (Resource::SnapshotUsers, "GET") => service::snapshot::users(ctx, request).await,
+        (Resource::SnapshotIdentities, "GET") => service::snapshot::identities(ctx, request).await,
         (resource, _) => Err(Error::MethodNotAllowed(resource.allow())),
     }
 }

@@ -1,6 +1,10 @@
 //! Session tokens: JSON Web Tokens (RFC 7519) by the rules of RFC 8725.
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, crypto, decode, encode,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -101,6 +105,36 @@ impl TokenKey {
         }
         Ok(data.claims.claims)
     }
+
+    /// Signs a text that is no token: what comes back from a client as it was
+    /// given out. The text and its signature (HMAC, RFC 2104) as base64url, with
+    /// a point between.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`], which a text can't cause.
+    pub(crate) fn seal(&self, text: &str) -> Result<String, Error> {
+        let text = URL_SAFE_NO_PAD.encode(text);
+        let signature = crypto::sign(&sealed(&text), &self.signing, Algorithm::HS256)
+            .map_err(Error::internal)?;
+        Ok(format!("{text}.{signature}"))
+    }
+
+    /// The text of [`TokenKey::seal`]; `None` when this key has not signed it.
+    pub(crate) fn unseal(&self, sealed_text: &str) -> Option<String> {
+        let (text, signature) = sealed_text.split_once('.')?;
+        let signed = crypto::verify(signature, &sealed(text), &self.verifying, Algorithm::HS256);
+        if !signed.is_ok_and(|signed| signed) {
+            return None;
+        }
+        String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    }
+}
+
+/// What is signed of a sealed text. No token's signature is over anything that
+/// begins this way, since a token begins with the base64url of a `{`.
+fn sealed(text: &str) -> Vec<u8> {
+    format!("sealed.{text}").into_bytes()
 }
 
 #[cfg(test)]
@@ -190,6 +224,34 @@ mod tests {
         };
         let hs512 = encode(&header, &body, &EncodingKey::from_secret(SECRET)).expect("signs");
         assert!(key().verify(&hs512).is_err());
+    }
+
+    #[test]
+    fn a_sealed_text_opens_with_its_key_and_whole_only() {
+        let sealed = key().seal("{\"after\":\"ü\"}").expect("sealed");
+        assert_eq!(key().unseal(&sealed).as_deref(), Some("{\"after\":\"ü\"}"));
+        let other = TokenKey::new(&[7; 32], "edd-cloud-auth".to_owned(), "edd-cloud".to_owned());
+        assert_eq!(other.unseal(&sealed), None);
+        let (text, signature) = sealed.split_once('.').expect("two parts");
+        for forged in [
+            String::new(),
+            text.to_owned(),
+            format!("{text}."),
+            format!("{text}A.{signature}"),
+            format!("{}.{signature}", URL_SAFE_NO_PAD.encode("{\"after\":\"1\"}")),
+            format!("{sealed}."),
+        ] {
+            assert_eq!(key().unseal(&forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_no_sealed_text_and_no_sealed_text_a_token() {
+        let token = key().sign(claims()).expect("signs");
+        assert_eq!(key().unseal(&token), None);
+        assert_eq!(key().unseal(token.split_once('.').expect("parts").1), None);
+        let sealed = key().seal("{}").expect("sealed");
+        assert!(key().verify(&sealed).is_err());
     }
 
     #[test]

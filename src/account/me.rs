@@ -1,6 +1,6 @@
-//! `GET /me`: the user behind the token.
+//! `GET /me`: the user behind the token, a session's or a service account's.
 //!
-//! 200 with the user; 401 `missing_token`, `invalid_token`.
+//! 200 with the user and its `ETag`; 401 `missing_token`, `invalid_token`.
 
 use crate::authenticate;
 use crate::context::Context;
@@ -9,5 +9,5 @@ use crate::http::{Request, Response};
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
     let user = authenticate::user(ctx, request).await?;
-    Ok(Response::ok(&user))
+    Ok(Response::ok(&user).with_etag(user.version))
 }

@@ -4,14 +4,15 @@
 //! `invalid_credentials`; 415. Event: `SessionCreated`.
 //!
 //! A name that nobody has, a wrong password and a disabled user get the same
-//! answer after the same work: one statement and one hash
-//! (OWASP Authentication Cheat Sheet, "Authentication and Error Messages").
+//! answer after the same work: two statements, one of them for the audit log, and
+//! one hash (OWASP Authentication Cheat Sheet, "Authentication and Error Messages").
 
 use edd_auth_rules::password::{DUMMY_HASH, Password, Verdict};
 use edd_auth_rules::text;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::audit::{self, Failure};
 use crate::context::Context;
 use crate::db::Param;
 use crate::error::Error;
@@ -27,9 +28,6 @@ const OPEN: &str = include_str!("login_open.sql");
 /// between the two statements.
 const MAX_TRIES: usize = 3;
 
-/// What is kept of a `User-Agent`, in characters.
-const USER_AGENT_CHARS: usize = 512;
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Input {
@@ -40,7 +38,7 @@ struct Input {
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Found {
-    Found { user_id: i32, password_hash: String, disabled: bool },
+    Found { user_id: i32, public_id: String, password_hash: String, disabled: bool },
     Unknown,
 }
 
@@ -48,7 +46,7 @@ enum Found {
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Opened {
     Opened { issued_at: i64, expires_at: i64, expires_at_text: String, user: User },
-    Changed,
+    Retry,
 }
 
 #[derive(Serialize)]
@@ -66,12 +64,12 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
     let password = Password::presented(&input.password)
         .map_err(|refusal| Error::field("password", refusal))?;
     for _ in 0..MAX_TRIES {
-        let verified = verify(ctx, &input.username, &password).await?;
+        let verified = verify(ctx, request, &input.username, &password).await?;
         if let Some(response) = open(ctx, request, &verified).await? {
             return Ok(response);
         }
     }
-    Err(Error::InvalidCredentials)
+    Err(Error::DatabaseUnavailable(format!("the account changed in each of {MAX_TRIES} tries")))
 }
 
 /// An account whose password was right a moment ago.
@@ -81,24 +79,36 @@ struct Verified {
     new_hash: Option<String>,
 }
 
-async fn verify(ctx: &Context, username: &str, password: &Password) -> Result<Verified, Error> {
+async fn verify(
+    ctx: &Context,
+    request: &Request,
+    username: &str,
+    password: &Password,
+) -> Result<Verified, Error> {
     let found = ctx.db.one(FIND, &[Param::Text(username)]).await?;
     let stored = match &found {
         Found::Found { password_hash, .. } => password_hash,
         Found::Unknown => DUMMY_HASH,
     };
     let verdict = ctx.verify(password, stored)?;
-    match found {
-        Found::Found { user_id, password_hash: hash, disabled: false } => {
-            let new_hash = match verdict {
-                Verdict::Match => None,
-                Verdict::MatchOutdated => Some(ctx.hash(password)?),
-                Verdict::Mismatch => return Err(Error::InvalidCredentials),
-            };
-            Ok(Verified { user_id, hash, new_hash })
+    let (actor, reason) = match (found, verdict) {
+        (Found::Found { user_id, password_hash: hash, disabled: false, .. }, Verdict::Match) => {
+            return Ok(Verified { user_id, hash, new_hash: None });
         }
-        Found::Found { .. } | Found::Unknown => Err(Error::InvalidCredentials),
-    }
+        (
+            Found::Found { user_id, password_hash: hash, disabled: false, .. },
+            Verdict::MatchOutdated,
+        ) => return Ok(Verified { user_id, hash, new_hash: Some(ctx.hash(password)?) }),
+        (Found::Found { public_id, disabled: true, .. }, _) => (Some(public_id), "user_disabled"),
+        (Found::Found { public_id, .. }, Verdict::Mismatch) => (Some(public_id), "wrong_password"),
+        // The name is not kept: people type passwords into the wrong field.
+        (Found::Unknown, _) => (None, "unknown_user"),
+    };
+    let resource = actor.as_ref().map(|public_id| format!("user:{public_id}"));
+    let failure =
+        Failure { actor: actor.as_deref(), action: "login", reason, resource: resource.as_deref() };
+    audit::record(ctx, request, &failure).await?;
+    Err(Error::InvalidCredentials)
 }
 
 /// Opens the session. `None` when the account has changed since it was verified.
@@ -109,17 +119,15 @@ async fn open(
 ) -> Result<Option<Response>, Error> {
     let sid = Uuid::now_v7();
     let session_id = sid.to_string();
-    let client_address = request.client_address();
-    let user_agent = user_agent(request);
+    let facts = request.facts();
     let params = [
         Param::Int4(verified.user_id),
         Param::Text(&verified.hash),
         Param::OptionalText(verified.new_hash.as_deref()),
         Param::Text(&session_id),
         Param::Float8(ctx.config.session_ttl.as_secs_f64().floor()),
-        Param::OptionalText(client_address.as_deref()),
-        Param::OptionalText(user_agent.as_deref()),
         Param::Text(&ctx.config.admin_username),
+        Param::Text(&facts),
     ];
     match ctx.db.one(OPEN, &params).await? {
         Opened::Opened { issued_at, expires_at, expires_at_text, user } => {
@@ -141,12 +149,6 @@ async fn open(
                 user,
             })))
         }
-        Opened::Changed => Ok(None),
+        Opened::Retry => Ok(None),
     }
-}
-
-/// The client's `User-Agent`, fit for a text column.
-fn user_agent(request: &Request) -> Option<String> {
-    let value = request.header("user-agent")?;
-    Some(value.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS).collect())
 }

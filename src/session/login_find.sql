@@ -3,7 +3,8 @@
 select coalesce(
     (
         select jsonb_build_object(
-            'outcome', 'found', 'user_id', id, 'password_hash', password_hash, 'disabled', disabled)
+            'outcome', 'found', 'user_id', id, 'public_id', public_id,
+            'password_hash', password_hash, 'disabled', disabled)
         from users
         where lower(username) = lower($1::text)
     ),

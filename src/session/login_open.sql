@@ -1,7 +1,7 @@
 -- session::login, 2 of 2: the session of an account whose password was right
 -- $1 user id, int4; $2 the hash that was verified, text; $3 its replacement, text or null
--- $4 session id, text; $5 time to live in seconds, float8
--- $6 client address, text or null; $7 user agent, text or null; $8 ADMIN_USERNAME, text
+-- $4 session id, text; $5 time to live in seconds, float8; $6 ADMIN_USERNAME, text
+-- $7 facts about the request, text of a JSON object
 with account as (
     -- The lock orders this login before or after whatever disables, deletes or
     -- re-passwords the user; after it, the row does not match. Not a share lock:
@@ -19,7 +19,7 @@ with account as (
     -- Whole seconds, so that the row and the exp claim end at the same moment.
     insert into sessions (id, user_id, expires_at, ip_address, user_agent)
     select $4::text, id, date_trunc('second', now()) + make_interval(secs => $5::float8),
-           $6::text, $7::text
+           $7::text::jsonb ->> 'ip_address', $7::text::jsonb ->> 'user_agent'
     from account
     returning id, user_id, expires_at, created_at
 ), event as (
@@ -28,6 +28,12 @@ with account as (
         'session_id', opened.id, 'user_id', account.id, 'public_id', account.public_id,
         'expires_at', extract(epoch from opened.expires_at)::bigint)
     from opened join account on account.id = opened.user_id
+), audited as (
+    insert into audit_log
+        (actor, action, outcome, reason, resource, ip_address, request_id, user_agent)
+    select entry.*
+    from opened join account on account.id = opened.user_id,
+         audit_entry(account.public_id, $7::text, 'login', null, 'session:' || opened.id) as entry
 )
 select coalesce(
     (
@@ -36,8 +42,8 @@ select coalesce(
             'issued_at', floor(extract(epoch from opened.created_at))::bigint,
             'expires_at', extract(epoch from opened.expires_at)::bigint,
             'expires_at_text', rfc3339(opened.expires_at),
-            'user', user_json(account.profile, $8::text))
+            'user', user_profile(account.profile, $6::text))
         from opened join account on account.id = opened.user_id
     ),
-    jsonb_build_object('outcome', 'changed')
+    jsonb_build_object('outcome', 'retry')
 )

@@ -1,10 +1,9 @@
 //! `POST /logout`: ends the session of the token.
 //!
-//! 204; 401 `missing_token`, `invalid_token`, also when the session has ended
+//! 204; 403 `session_required`; 401 `missing_token`, `invalid_token`, also when the session has ended
 //! before. Event: `SessionInvalidated`, reason `logout`.
 
-use serde::Deserialize;
-
+use super::Ending;
 use crate::authenticate;
 use crate::context::Context;
 use crate::db::Param;
@@ -13,17 +12,10 @@ use crate::http::{Request, Response};
 
 const SQL: &str = include_str!("logout.sql");
 
-#[derive(Deserialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-enum Output {
-    Ended,
-    NotLive,
-}
-
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
     let sid = authenticate::claims(ctx, request)?.sid.to_string();
-    match ctx.db.one(SQL, &[Param::Text(&sid)]).await? {
-        Output::Ended => Ok(Response::no_content()),
-        Output::NotLive => Err(Error::InvalidToken),
+    match ctx.db.one(SQL, &[Param::Text(&sid), Param::Text(&request.facts())]).await? {
+        Ending::Ended => Ok(Response::no_content()),
+        Ending::NotFound | Ending::NotLive => Err(Error::InvalidToken),
     }
 }

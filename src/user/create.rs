@@ -1,6 +1,6 @@
 //! `POST /admin/users`: a new user.
 //!
-//! 201 with the user and `Location`; 400 `invalid_json`, `invalid_field`; 401;
+//! 201 with the user, `Location` and `ETag`; 400 `invalid_json`, `invalid_field`; 401;
 //! 403; 409 `username_taken`; 415. Event: `UserCreated`.
 
 use edd_auth_rules::password::Password;
@@ -38,13 +38,14 @@ enum Output {
 }
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
-    authenticate::admin(ctx, request).await?;
+    let admin = authenticate::admin(ctx, request).await?;
     let input: Input = input::json(request)?;
     check_username(&input.username)?;
     input.display_name.as_deref().map_or(Ok(()), check_display_name)?;
     let password = Password::chosen(&input.password, ctx.config.password_min_length)
         .map_err(|refusal| Error::field("password", refusal))?;
     let hash = ctx.hash(&password)?;
+    let facts = request.facts();
     for _ in 0..MAX_TRIES {
         let public_id = public_id::generate();
         let params = [
@@ -53,10 +54,13 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
             Param::OptionalText(input.display_name.as_deref()),
             Param::Text(&hash),
             Param::Text(&ctx.config.admin_username),
+            Param::Text(&admin.public_id),
+            Param::Text(&facts),
         ];
         match ctx.db.one(SQL, &params).await? {
             Output::Created { user } => {
-                return Ok(Response::created(format!("/admin/users/{}", user.public_id), &user));
+                let location = format!("/admin/users/{}", user.public_id);
+                return Ok(Response::created(location, &user).with_etag(user.version));
             }
             Output::UsernameTaken => return Err(Error::UsernameTaken),
             Output::Retry => {}

@@ -1,6 +1,8 @@
 -- user::create
 -- $1 public id, text; $2 username, text; $3 display name, text or null
 -- $4 password hash, text; $5 ADMIN_USERNAME, text
+-- $6 public id of the administrator, text or null; $7 facts about the request, text of a JSON
+-- object or null
 with holder as (
     select lock_username($2::text) as user_id
 ), created as (
@@ -10,16 +12,24 @@ with holder as (
     from holder
     where user_id is null
     on conflict do nothing
-    returning users as account, id, public_id, username, display_name
+    returning users as account, public_id
 ), event as (
     insert into outbox (kind, entity_id, data)
-    select 'UserCreated', public_id, jsonb_build_object(
-        'user_id', id, 'public_id', public_id, 'username', username, 'display_name', display_name)
-    from created
+    select 'UserCreated', public_id, user_event(account) from created
+), result as (
+    select 'created' as outcome, 'user:' || public_id as resource from created
+    union all
+    select 'username_taken', null from holder where user_id is not null
+), audited as (
+    insert into audit_log
+        (actor, action, outcome, reason, resource, ip_address, request_id, user_agent)
+    select entry.*
+    from result, audit_entry(
+        $6::text, $7::text, 'user.create', nullif(outcome, 'created'), resource) as entry
 )
 select coalesce(
-    (select jsonb_build_object('outcome', 'created', 'user', user_json(account, $5::text))
+    (select jsonb_build_object('outcome', 'created', 'user', user_profile(account, $5::text))
      from created),
-    (select jsonb_build_object('outcome', 'username_taken') from holder where user_id is not null),
+    (select jsonb_build_object('outcome', outcome) from result),
     jsonb_build_object('outcome', 'retry')
 )

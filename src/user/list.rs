@@ -11,17 +11,15 @@ use crate::db::Param;
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::input::Query;
-use crate::page;
+use crate::page::Page;
 
-const SQL: &str = include_str!("list.sql");
-
-/// The name of this list in its cursors.
-const LIST: &str = "users";
+const LIST: &str = include_str!("list.sql");
+const SEARCH: &str = include_str!("search.sql");
 
 #[derive(Deserialize)]
 struct Found {
     users: Vec<User>,
-    next_after: Option<i32>,
+    next_after: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -34,17 +32,22 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
     authenticate::admin(ctx, request).await?;
     let query = Query::of(request);
     let q = query.get("q")?.filter(|q| !q.is_empty());
-    let limit = page::limit(&query)?;
-    let after = page::after(&query, LIST, q)?;
-    let params = [
-        Param::Int8(limit),
-        Param::Int4(after),
-        Param::OptionalText(q),
+    let page = Page::of(ctx, &query, "admin/users", &[q])?;
+    let mut params = vec![
+        Param::Int8(page.limit),
+        Param::OptionalText(page.after.as_deref()),
         Param::Text(&ctx.config.admin_username),
     ];
-    let found: Found = ctx.db.one(SQL, &params).await?;
+    let sql = match q {
+        None => LIST,
+        Some(q) => {
+            params.push(Param::Text(q));
+            SEARCH
+        }
+    };
+    let found: Found = ctx.db.one(sql, &params).await?;
     Ok(Response::ok(&Output {
         users: found.users,
-        next_cursor: found.next_after.map(|after| page::cursor(LIST, q, after)),
+        next_cursor: page.next_cursor(ctx, found.next_after)?,
     }))
 }

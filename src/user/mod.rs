@@ -8,10 +8,11 @@ use crate::error::Error;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod list;
+pub(crate) mod password;
 pub(crate) mod read;
 pub(crate) mod update;
 
-/// A user as the API shows it: what the SQL function `user_json` returns.
+/// A user as the API shows it: what the SQL function `user_profile` returns.
 #[derive(Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names of the API")]
 pub(crate) struct User {
@@ -31,12 +32,15 @@ pub(crate) struct User {
     pub(crate) created_at: String,
     /// RFC 3339, UTC.
     pub(crate) updated_at: String,
+    /// Rises with each change. Shown as the `ETag`.
+    #[serde(skip_serializing)]
+    pub(crate) version: i64,
 }
 
 fn check_username(username: &str) -> Result<(), Error> {
     text::check_username(username).map_err(|refusal| Error::field("username", refusal))
 }
 
-fn check_display_name(display_name: &str) -> Result<(), Error> {
+pub(crate) fn check_display_name(display_name: &str) -> Result<(), Error> {
     text::check_display_name(display_name).map_err(|refusal| Error::field("display_name", refusal))
 }

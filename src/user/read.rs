@@ -1,6 +1,6 @@
 //! `GET /admin/users/{id}`: one user.
 //!
-//! 200 with the user; 401; 403; 404 `user_not_found`.
+//! 200 with the user and its `ETag`; 401; 403; 404 `user_not_found`.
 
 use serde::Deserialize;
 
@@ -24,7 +24,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
     authenticate::admin(ctx, request).await?;
     let params = [Param::Text(id), Param::Text(&ctx.config.admin_username)];
     match ctx.db.one(SQL, &params).await? {
-        Output::Found { user } => Ok(Response::ok(&user)),
+        Output::Found { user } => Ok(Response::ok(&user).with_etag(user.version)),
         Output::NotFound => Err(Error::UserNotFound),
     }
 }

@@ -1,9 +1,9 @@
 //! `PATCH /admin/users/{id}`: changes the fields that are given.
 //!
-//! 200 with the user; 400 `invalid_json`, `invalid_field`; 401; 403; 404
-//! `user_not_found`; 409 `username_taken`; 415. Events: `UserUpdated`, and
-//! `SessionInvalidated` with reason `user_disabled` for each session that
-//! disabling ends.
+//! 200 with the user and its `ETag`; 400 `invalid_json`, `invalid_field`; 401; 403;
+//! 404 `user_not_found`; 409 `username_taken`, `last_admin`; 412
+//! `precondition_failed`; 415. Events: `UserUpdated`, and `SessionInvalidated` with
+//! reason `user_disabled` for each session that disabling ends.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::db::Param;
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::input;
+use crate::precondition;
 
 const SQL: &str = include_str!("update.sql");
 
@@ -42,31 +43,31 @@ struct Input {
 enum Output {
     Changed { user: User },
     UsernameTaken,
+    LastAdmin,
+    PreconditionFailed,
     NotFound,
 }
 
 pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result<Response, Error> {
-    let caller = authenticate::admin(ctx, request).await?;
+    let admin = authenticate::admin(ctx, request).await?;
     let input: Input = input::json(request)?;
     check(&input)?;
-    if caller.public_id == id {
-        if input.disabled == Some(true) {
-            return Err(Error::SelfForbidden("disable"));
-        }
-        if input.is_admin == Some(false) {
-            return Err(Error::SelfForbidden("demote"));
-        }
-        // The name is what makes this caller an administrator.
-        let admin = &ctx.config.admin_username;
-        if caller.username == *admin && input.username.as_ref().is_some_and(|new| new != admin) {
-            return Err(Error::SelfForbidden("rename"));
-        }
-    }
+    let versions = precondition::versions(request)?;
     let patch = serde_json::to_string(&input).map_err(Error::internal)?;
-    let params = [Param::Text(id), Param::Text(&patch), Param::Text(&ctx.config.admin_username)];
+    let facts = request.facts();
+    let params = [
+        Param::Text(id),
+        Param::Text(&patch),
+        Param::Text(&ctx.config.admin_username),
+        Param::OptionalText(versions.as_deref()),
+        Param::Text(&admin.public_id),
+        Param::Text(&facts),
+    ];
     match ctx.db.one(SQL, &params).await? {
-        Output::Changed { user } => Ok(Response::ok(&user)),
+        Output::Changed { user } => Ok(Response::ok(&user).with_etag(user.version)),
         Output::UsernameTaken => Err(Error::UsernameTaken),
+        Output::LastAdmin => Err(Error::LastAdmin),
+        Output::PreconditionFailed => Err(Error::PreconditionFailed),
         Output::NotFound => Err(Error::UserNotFound),
     }
 }

@@ -1,0 +1,97 @@
+//! `PUT /me/password`: a new password, for whoever knows the current one.
+//!
+//! 204; 400 `invalid_json`, `invalid_field`; 401; 403
+//! `session_required`, `wrong_password`; 415. Event:
+//! `SessionInvalidated` with reason `password_changed` for every other session of
+//! the user; the caller's stays.
+
+use edd_auth_rules::password::{Password, Verdict};
+use serde::Deserialize;
+
+use crate::audit::{self, Failure};
+use crate::authenticate;
+use crate::context::Context;
+use crate::db::Param;
+use crate::error::Error;
+use crate::http::{Request, Response};
+use crate::input;
+
+const FIND: &str = include_str!("password_find.sql");
+const CHANGE: &str = include_str!("password_change.sql");
+
+/// Tries at a change whose old hash is replaced between the two statements.
+const MAX_TRIES: usize = 3;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    current_password: String,
+    new_password: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Found {
+    Found { public_id: String, password_hash: String },
+    NotLive,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Output {
+    Changed,
+    Retry,
+    NotLive,
+}
+
+pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
+    let sid = authenticate::claims(ctx, request)?.sid.to_string();
+    let input: Input = input::json(request)?;
+    let current = Password::presented(&input.current_password)
+        .map_err(|refusal| Error::field("current_password", refusal))?;
+    let new = Password::chosen(&input.new_password, ctx.config.password_min_length)
+        .map_err(|refusal| Error::field("new_password", refusal))?;
+    let facts = request.facts();
+    for _ in 0..MAX_TRIES {
+        let old_hash = verify(ctx, request, &sid, &current).await?;
+        let new_hash = ctx.hash(&new)?;
+        let params = [
+            Param::Text(&sid),
+            Param::Text(&old_hash),
+            Param::Text(&new_hash),
+            Param::Text(&facts),
+        ];
+        match ctx.db.one(CHANGE, &params).await? {
+            Output::Changed => return Ok(Response::no_content()),
+            Output::NotLive => return Err(Error::InvalidToken),
+            Output::Retry => {}
+        }
+    }
+    Err(Error::DatabaseUnavailable(format!("the account changed in each of {MAX_TRIES} tries")))
+}
+
+/// The hash of the current password, when that is what was given.
+async fn verify(
+    ctx: &Context,
+    request: &Request,
+    sid: &str,
+    current: &Password,
+) -> Result<String, Error> {
+    let Found::Found { public_id, password_hash } = ctx.db.one(FIND, &[Param::Text(sid)]).await?
+    else {
+        return Err(Error::InvalidToken);
+    };
+    match ctx.verify(current, &password_hash)? {
+        Verdict::Match | Verdict::MatchOutdated => Ok(password_hash),
+        Verdict::Mismatch => {
+            let failure = Failure {
+                actor: Some(&public_id),
+                action: "password.change",
+                reason: "wrong_password",
+                resource: Some(&format!("user:{public_id}")),
+            };
+            audit::record(ctx, request, &failure).await?;
+            Err(Error::WrongPassword)
+        }
+    }
+}
