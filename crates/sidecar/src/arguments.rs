@@ -1,8 +1,10 @@
-//! Command-line arguments in Go's form.
+//! Command-line arguments that the programs share, and Go's form of them.
 
 use std::ffi::OsString;
 
 use tokio::net::TcpListener;
+
+use crate::housekeeping::Retention;
 
 /// The service was specified with the flags of Go's `flag` package, which has
 /// long names behind one dash: `-addr`, `-session-ttl=1h`. Gives them the second
@@ -54,6 +56,35 @@ pub async fn listen(address: &str) -> std::io::Result<TcpListener> {
             }
         }
         result => result,
+    }
+}
+
+/// How long rows are kept, in days.
+#[derive(clap::Args)]
+pub struct RetentionArgs {
+    /// Days that a published event is kept in the database: more than the stream
+    /// keeps it
+    #[arg(long, env = "OUTBOX_RETENTION_DAYS", value_name = "DAYS",
+          default_value_t = Retention::default().outbox_days,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    outbox_retention_days: u16,
+    /// Days that a row of the audit log is kept; longer while the log service, if
+    /// there is one, has not got it
+    #[arg(long, env = "AUDIT_RETENTION_DAYS", value_name = "DAYS",
+          default_value_t = Retention::default().audit_days,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    audit_retention_days: u16,
+}
+
+impl RetentionArgs {
+    /// What they mean, with a log service or without one.
+    #[must_use]
+    pub fn retention(&self, log_service: bool) -> Retention {
+        Retention {
+            outbox_days: self.outbox_retention_days,
+            audit_days: self.audit_retention_days,
+            unpushed_audit: log_service,
+        }
     }
 }
 

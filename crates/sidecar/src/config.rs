@@ -5,6 +5,9 @@ use std::str::FromStr;
 use edd_auth_rules::password::{DEFAULT_MIN_CHARS, Password};
 use edd_auth_rules::text;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tonic::transport::Endpoint;
+
+use crate::log_service::LogService;
 
 /// Why a setting is refused: one line that names it and says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +139,31 @@ pub fn nats(url: Option<String>) -> Result<Option<async_nats::ServerAddr>, Confi
         .transpose()
 }
 
+/// The log service, if there is one. Its connection is not encrypted: the address
+/// is one of a private network.
+///
+/// # Errors
+///
+/// [`ConfigError`] when the text is no `HOST:PORT`.
+pub fn log_service(address: Option<String>) -> Result<Option<LogService>, ConfigError> {
+    address
+        .filter(|address| !address.is_empty())
+        .map(|address| {
+            endpoint(&address).map(LogService::new).ok_or_else(|| {
+                ConfigError::new("-log-service", "is not an address like logs.internal:9000")
+            })
+        })
+        .transpose()
+}
+
+/// Host and port on their own: a URI would take a user or a path as well.
+fn endpoint(address: &str) -> Option<Endpoint> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = url::Host::parse(host).ok()?;
+    let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
+    Endpoint::from_shared(format!("http://{host}:{port}")).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +226,31 @@ mod tests {
         assert!(nats(Some(String::new())).expect("accepted").is_none());
         assert!(nats(Some("nats://127.0.0.1:4222".to_owned())).expect("accepted").is_some());
         assert!(nats(Some("nats://[".to_owned())).is_err());
+    }
+
+    #[test]
+    fn a_log_service_is_a_host_and_a_port() {
+        let parsed = |address: &str| log_service(Some(address.to_owned()));
+        for address in ["logs:9000", "log_service.internal:9000", "127.0.0.1:1", "[::1]:65535"] {
+            assert!(matches!(parsed(address), Ok(Some(_))), "{address}");
+        }
+        for address in [
+            "logs",
+            "9000",
+            ":9000",
+            "logs:",
+            "logs:0",
+            "logs:65536",
+            "::1:9000",
+            "http://logs:9000",
+            "logs:9000/path",
+            "user:hunter2@logs:9000",
+            "lo gs:9000",
+        ] {
+            let error = parsed(address).err().expect(address).to_string();
+            assert!(error.starts_with("-log-service is not"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        assert!(matches!((log_service(None), parsed("")), (Ok(None), Ok(None))));
     }
 }

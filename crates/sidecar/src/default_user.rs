@@ -41,6 +41,8 @@ pub async fn ensure(connection: &mut PgConnection, user: &DefaultUser) -> anyhow
             .bind(None::<String>)
             .bind(&hash)
             .bind("")
+            .bind(None::<String>)
+            .bind(None::<String>)
             .fetch_one(&mut *connection)
             .await?;
         match created["outcome"].as_str() {

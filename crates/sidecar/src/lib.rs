@@ -1,5 +1,6 @@
-//! The background side of edd-cloud-auth: migrations, the default user, and the
-//! relay that drains the outbox to NATS JetStream.
+//! The background side of edd-cloud-auth: migrations, the default user,
+//! housekeeping, the relay that drains the outbox to NATS JetStream, and what the
+//! log service gets.
 //!
 //! `auth-sidecar` runs it as a process of its own beside Spin; `auth-server`
 //! runs the same [`service::run`] inside.
@@ -8,6 +9,9 @@ pub mod arguments;
 pub mod backoff;
 pub mod config;
 pub mod default_user;
+pub mod housekeeping;
+pub mod lock;
+pub mod log_service;
 pub mod logging;
 pub mod metrics;
 pub mod migrate;

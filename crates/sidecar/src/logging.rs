@@ -1,18 +1,25 @@
-//! The process's own log: lines on standard error.
+//! The process's own log: lines on standard error, and a copy for the log service.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
-/// Starts logging: text for a terminal, one JSON object a line otherwise.
-/// `RUST_LOG` sets the level (`info` when it is unset).
-pub fn init() {
+use crate::log_service::{Queue, QueueLayer};
+
+/// Starts logging: text for a terminal, one JSON object a line otherwise; and
+/// into `queue`, when there is a log service. `RUST_LOG` sets the level for both
+/// (`info` when it is unset).
+pub fn init(queue: Option<Arc<Queue>>) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn,sqlx=warn"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() {
+        lines.boxed()
     } else {
-        builder.json().flatten_event(true).with_current_span(false).init();
-    }
+        lines.json().flatten_event(true).with_current_span(false).boxed()
+    };
+    tracing_subscriber::registry().with(filter).with(lines).with(queue.map(QueueLayer::new)).init();
 }

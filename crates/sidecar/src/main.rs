@@ -1,4 +1,4 @@
-//! `auth-sidecar`: migrations, default user, outbox relay.
+//! `auth-sidecar`: migrations, default user, outbox relay, log service.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use anyhow::Context;
 use async_nats::ServerAddr;
 use clap::{Args, Parser, Subcommand};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
+use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::relay::Relay;
 use edd_auth_sidecar::service::{self, Settings};
@@ -79,10 +80,17 @@ struct Run {
     /// The user who may use the admin API whatever its row says
     #[arg(long, env = "ADMIN_USERNAME", value_name = "NAME")]
     admin_username: Option<String>,
+    /// Where log records and audit rows are pushed (gRPC logging.LogService)
+    ///
+    /// Without encryption: for a private network.
+    #[arg(long, env = "LOG_SERVICE", value_name = "HOST:PORT")]
+    log_service: Option<String>,
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, env = "OPS_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:9464",
           value_parser = arguments::listen_address)]
     ops_addr: String,
+    #[command(flatten)]
+    retention: arguments::RetentionArgs,
 }
 
 #[derive(Args)]
@@ -116,15 +124,7 @@ struct Watch {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments::with_double_dashes(std::env::args_os()));
-    logging::init();
-    let result = match cli.command {
-        Command::Run(args) => run(args).await,
-        Command::Migrate(args) => migrate(args).await,
-        Command::Status(args) => status(args).await,
-        Command::Relay(args) => relay_once(args).await,
-        Command::Watch(args) => watch(args).await,
-    };
-    match result {
+    match execute(cli.command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("auth-sidecar: {error:#}");
@@ -134,7 +134,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Run) -> anyhow::Result<()> {
+async fn execute(command: Command) -> anyhow::Result<()> {
+    let log_service = match &command {
+        Command::Run(args) => config::log_service(args.log_service.clone())?,
+        _ => None,
+    };
+    logging::init(log_service.as_ref().map(LogService::queue));
+    match command {
+        Command::Run(args) => run(args, log_service).await,
+        Command::Migrate(args) => migrate(args).await,
+        Command::Status(args) => status(args).await,
+        Command::Relay(args) => relay_once(args).await,
+        Command::Watch(args) => watch(args).await,
+    }
+}
+
+async fn run(args: Run, log_service: Option<LogService>) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
     let nats = config::nats(args.nats.nats_url)?;
     let default_user =
@@ -148,7 +163,17 @@ async fn run(args: Run) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("can't listen on {} (--ops-addr)", args.ops_addr))?;
     tracing::info!("health and metrics on http://{}", ops.local_addr()?);
-    let settings = Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
+    let retention = args.retention.retention(log_service.is_some());
+    let settings = Settings {
+        database,
+        nats,
+        log_service,
+        default_user,
+        admin_username,
+        retention,
+        ops,
+        program: PROGRAM,
+    };
     service::run(settings, service::stop_on_signal()?).await
 }
 

@@ -2,11 +2,14 @@
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
-/// The metrics of the relay and the outbox.
+use crate::housekeeping::Removed;
+
+/// The metrics of the relay, the outbox and the log service.
 pub struct Metrics {
     registry: Registry,
     /// Outbox rows that wait to be published.
@@ -25,72 +28,84 @@ pub struct Metrics {
     pub publish_failures: Counter,
     /// From publish to acknowledgement, in seconds.
     pub publish_seconds: Histogram,
+    /// Entries, audit rows included, that the log service has acknowledged.
+    pub log_pushed: Counter,
+    /// Entries that it did not acknowledge, and that will be tried again.
+    pub log_push_failures: Counter,
+    /// Audit rows that wait to be pushed, where a log service is configured.
+    pub audit_unpushed: Gauge,
+    /// Rows that housekeeping has removed, by `kind`.
+    removed: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("auth");
-        let backlog = Gauge::default();
-        registry.register("outbox_backlog", "Events that wait to be published", backlog.clone());
-        let backlog_age_seconds = Gauge::default();
-        registry.register_with_unit(
-            "outbox_backlog_age",
-            "Age of the oldest event that waits to be published",
-            Unit::Seconds,
-            backlog_age_seconds.clone(),
-        );
-        let set_aside = Gauge::default();
-        registry.register(
-            "outbox_set_aside",
-            "Outbox rows that are no events and were set aside",
-            set_aside.clone(),
-        );
-        let leader = Gauge::default();
-        registry.register(
-            "relay_leader",
-            "1 while this process is the one that publishes",
-            leader.clone(),
-        );
-        let nats_connected = Gauge::default();
-        registry.register(
-            "nats_connected",
-            "1 while there is a connection to NATS",
-            nats_connected.clone(),
-        );
-        let published = Counter::default();
-        registry.register(
-            "relay_published",
-            "Events that JetStream has acknowledged",
-            published.clone(),
-        );
-        let publish_failures = Counter::default();
-        registry.register(
-            "relay_publish_failures",
-            "Publishes without an acknowledgement; they are tried again",
-            publish_failures.clone(),
-        );
-        let publish_seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 14));
-        registry.register_with_unit(
-            "relay_publish",
-            "From publish to acknowledgement",
-            Unit::Seconds,
-            publish_seconds.clone(),
-        );
-        Self {
-            registry,
-            backlog,
-            backlog_age_seconds,
-            set_aside,
-            leader,
-            nats_connected,
-            published,
-            publish_failures,
-            publish_seconds,
-        }
+        Self::new(Counter::default())
     }
 }
 
 impl Metrics {
+    /// With the counter of dropped log records, which is older than all others:
+    /// records are queued before there is anything else.
+    #[must_use]
+    pub fn new(log_dropped: Counter) -> Self {
+        let mut r = Registry::with_prefix("auth");
+        r.register("log_dropped", "Own log records that there was no room for", log_dropped);
+        Self {
+            backlog: add(&mut r, "outbox_backlog", "Events that wait to be published"),
+            backlog_age_seconds: add_seconds(
+                &mut r,
+                "outbox_backlog_age",
+                "Age of the oldest event that waits to be published",
+                Gauge::default(),
+            ),
+            set_aside: add(
+                &mut r,
+                "outbox_set_aside",
+                "Outbox rows that are no events and were set aside",
+            ),
+            leader: add(&mut r, "relay_leader", "1 while this process is the one that publishes"),
+            nats_connected: add(&mut r, "nats_connected", "1 while there is a connection to NATS"),
+            published: add(&mut r, "relay_published", "Events that JetStream has acknowledged"),
+            publish_failures: add(
+                &mut r,
+                "relay_publish_failures",
+                "Publishes without an acknowledgement; they are tried again",
+            ),
+            publish_seconds: add_seconds(
+                &mut r,
+                "relay_publish",
+                "From publish to acknowledgement",
+                Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
+            ),
+            log_pushed: add(&mut r, "log_pushed", "Entries that the log service has acknowledged"),
+            log_push_failures: add(
+                &mut r,
+                "log_push_failures",
+                "Entries without an acknowledgement; they are tried again",
+            ),
+            audit_unpushed: add(&mut r, "audit_unpushed", "Audit rows that wait to be pushed"),
+            removed: add(
+                &mut r,
+                "housekeeping_removed",
+                "Rows that were too old: sessions, outbox, audit, tokens",
+            ),
+            registry: r,
+        }
+    }
+
+    /// Counts what housekeeping has removed.
+    pub fn count_removed(&self, removed: Removed) {
+        for (kind, rows) in [
+            ("sessions", removed.sessions),
+            ("outbox", removed.outbox),
+            ("audit", removed.audit),
+            ("tokens", removed.tokens),
+        ] {
+            self.removed.get_or_create(&[("kind", kind)]).inc_by(rows);
+        }
+    }
+
     /// All metrics in the `OpenMetrics` text format, which Prometheus reads.
     #[must_use]
     pub fn render(&self) -> String {
@@ -99,4 +114,17 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// Registers a metric and gives it back, to be counted with.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// The same for one that is measured in seconds.
+fn add_seconds<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
 }

@@ -13,19 +13,17 @@ use async_nats::connection::State;
 use async_nats::jetstream;
 use edd_auth_events::Event;
 use futures::future::join_all;
+use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::lock;
 use crate::metrics::Metrics;
 use crate::outbox;
 use crate::stream;
-
-/// Key of the advisory lock: "`edd_auth`" in ASCII. Locks are per database.
-pub const LEADER_LOCK: i64 = 0x6564_645f_6175_7468;
 
 /// How often a standby asks for the lock.
 const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
@@ -165,18 +163,7 @@ impl Relay {
 
     /// A connection that holds the leader's lock.
     async fn elect(&self) -> Result<PgConnection, RelayError> {
-        let mut connection = within(self.database.connect()).await?;
-        let elected: bool = within(
-            sqlx::query_scalar("select pg_try_advisory_lock($1)")
-                .bind(LEADER_LOCK)
-                .fetch_one(&mut connection),
-        )
-        .await?;
-        if elected {
-            return Ok(connection);
-        }
-        let _ = connection.close().await;
-        Err(RelayError::NotLeader)
+        within(lock::try_acquire(&self.database, lock::RELAY)).await?.ok_or(RelayError::NotLeader)
     }
 
     async fn ensure_stream(&self) -> Result<(), RelayError> {

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::DefaultUser;
+use crate::housekeeping::{self, Retention};
+use crate::log_service::{self, LogService, Pushers};
 use crate::metrics::Metrics;
 use crate::ops::Health;
 use crate::relay::Relay;
@@ -35,10 +37,14 @@ pub struct Settings {
     pub database: PgConnectOptions,
     /// NATS, if events are to leave the outbox.
     pub nats: Option<ServerAddr>,
+    /// The log service, if one gets log records and audit rows.
+    pub log_service: Option<LogService>,
     /// The user that exists after the first start.
     pub default_user: DefaultUser,
     /// Who may administer.
     pub admin_username: String,
+    /// How long rows are kept.
+    pub retention: Retention,
     /// The listener of `/healthz`, `/readyz` and `/metrics`, bound already, so
     /// that a port that is taken is noticed before anything starts.
     pub ops: TcpListener,
@@ -68,13 +74,31 @@ pub fn stop_on_signal() -> std::io::Result<CancellationToken> {
 }
 
 /// Runs until `shutdown`: prepares the database, then relays. Survives a
-/// database and a NATS server that are away, now or later.
+/// database, a NATS server and a log service that are away, now or later.
 ///
 /// # Errors
 ///
 /// Only what no waiting can mend: a schema that another version has made.
-pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let metrics = Arc::new(Metrics::default());
+pub async fn run(mut settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let log_service = settings.log_service.take();
+    let dropped = log_service.as_ref().map(|service| service.queue().dropped());
+    let metrics = Arc::new(Metrics::new(dropped.unwrap_or_default()));
+    // First and last, so that what is logged in between is pushed.
+    let mut pushers = log_service.map(|service| Pushers::start(service, Arc::clone(&metrics)));
+    // On the heap: it is too large to be passed around.
+    let result = Box::pin(work(settings, metrics, pushers.as_mut(), shutdown)).await;
+    if let Some(pushers) = pushers {
+        pushers.stop().await;
+    }
+    result
+}
+
+async fn work(
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    pushers: Option<&mut Pushers>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let health = Arc::new(Health::default());
     health.nats_expected.store(settings.nats.is_some(), Relaxed);
     let ops_stop = CancellationToken::new();
@@ -92,22 +116,23 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     health.database.store(true, Relaxed);
     warn_without_administrator(&settings.database, &settings.admin_username).await;
 
+    let database = settings.database;
+    let audited = pushers.is_some();
+    if let Some(pushers) = pushers {
+        pushers.add_audit(database.clone());
+    }
     let measuring =
-        tokio::spawn(measure(settings.database.clone(), Arc::clone(&metrics), Arc::clone(&health)));
+        tokio::spawn(measure(database.clone(), audited, Arc::clone(&metrics), Arc::clone(&health)));
+    let retention = settings.retention;
+    let housekeeping =
+        tokio::spawn(housekeeping::run(database.clone(), retention, Arc::clone(&metrics)));
     if let Some(server) = settings.nats {
-        let wake = Arc::new(Notify::new());
-        let listening = tokio::spawn(listen(settings.database.clone(), Arc::clone(&wake)));
-        let connected = Arc::new(Notify::new());
-        let jetstream =
-            stream::connect(server, settings.program, Arc::clone(&metrics), Arc::clone(&connected))
-                .await?;
-        let relay = Relay { database: settings.database, jetstream, metrics, wake, connected };
-        relay.run(&shutdown).await;
-        listening.abort();
+        relay(database, server, settings.program, metrics, &shutdown).await?;
     } else {
         tracing::warn!("NATS_URL is not set: events wait in the outbox");
         shutdown.cancelled().await;
     }
+    housekeeping.abort();
     measuring.abort();
     // Health and metrics answer until the very end, so that a drain can be watched.
     ops_stop.cancel();
@@ -115,6 +140,25 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> anyhow::Res
     if let Ok(served) = timeout(OPS_STOP_TIMEOUT, ops).await {
         served??;
     }
+    Ok(())
+}
+
+/// Relays until `shutdown`.
+async fn relay(
+    database: PgConnectOptions,
+    server: ServerAddr,
+    program: &str,
+    metrics: Arc<Metrics>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let wake = Arc::new(Notify::new());
+    let listening = tokio::spawn(listen(database.clone(), Arc::clone(&wake)));
+    let connected = Arc::new(Notify::new());
+    let jetstream =
+        stream::connect(server, program, Arc::clone(&metrics), Arc::clone(&connected)).await?;
+    let relay = Relay { database, jetstream, metrics, wake, connected };
+    relay.run(shutdown).await;
+    listening.abort();
     Ok(())
 }
 
@@ -201,16 +245,22 @@ async fn listen(database: PgConnectOptions, wake: Arc<Notify>) {
     }
 }
 
-/// Keeps the gauges of the outbox, and with them the health of the database,
-/// up to date.
-async fn measure(database: PgConnectOptions, metrics: Arc<Metrics>, health: Arc<Health>) {
+/// Keeps the gauges of the outbox and, where a log service gets it, of the audit
+/// log up to date, and with them the health of the database.
+async fn measure(
+    database: PgConnectOptions,
+    audited: bool,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+) {
     loop {
-        match timeout(MEASURE_TIMEOUT, depth(&database)).await {
-            Ok(Ok(depth)) => {
+        match timeout(MEASURE_TIMEOUT, depth(&database, audited)).await {
+            Ok(Ok((outbox, unpushed))) => {
                 health.database.store(true, Relaxed);
-                metrics.backlog.set(depth.backlog);
-                metrics.backlog_age_seconds.set(depth.age_seconds);
-                metrics.set_aside.set(depth.set_aside);
+                metrics.backlog.set(outbox.backlog);
+                metrics.backlog_age_seconds.set(outbox.age_seconds);
+                metrics.set_aside.set(outbox.set_aside);
+                metrics.audit_unpushed.set(unpushed);
             }
             Ok(Err(_)) | Err(_) => health.database.store(false, Relaxed),
         }
@@ -218,9 +268,11 @@ async fn measure(database: PgConnectOptions, metrics: Arc<Metrics>, health: Arc<
     }
 }
 
-async fn depth(database: &PgConnectOptions) -> sqlx::Result<outbox::Depth> {
+/// What waits in the outbox, and how many audit rows wait.
+async fn depth(database: &PgConnectOptions, audited: bool) -> sqlx::Result<(outbox::Depth, i64)> {
     let mut connection = database.connect().await?;
-    let depth = outbox::depth(&mut connection).await?;
+    let outbox = outbox::depth(&mut connection).await?;
+    let unpushed = if audited { log_service::unpushed(&mut connection).await? } else { 0 };
     connection.close().await?;
-    Ok(depth)
+    Ok((outbox, unpushed))
 }

@@ -4,8 +4,7 @@ use async_nats::jetstream;
 use edd_auth_events::STREAM;
 use sqlx::PgConnection;
 
-use crate::relay::LEADER_LOCK;
-use crate::{migrate, outbox};
+use crate::{lock, migrate, outbox};
 
 /// Describes schema, users, outbox and leader, a fact a line.
 ///
@@ -60,7 +59,7 @@ pub async fn database(connection: &mut PgConnection) -> anyhow::Result<String> {
            and database = (select oid from pg_database where datname = current_database()) \
            and (classid::bigint << 32) | objid::bigint = $1",
     )
-    .bind(LEADER_LOCK)
+    .bind(lock::RELAY)
     .fetch_optional(&mut *connection)
     .await?
     .flatten();
