@@ -1,20 +1,20 @@
 //! `auth-server`: the whole service in one process.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod variables;
+
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use edd_auth_rules::{JWT_SECRET_MIN_BYTES, go_duration};
 use edd_auth_server::host::Shared;
 use edd_auth_server::http::{Limits, Server};
 use edd_auth_server::manifest::Environment;
 use edd_auth_server::{component, host};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
+use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ const PROGRAM: &str = "auth-server";
 /// process.
 const SECRETS: &str = "Only from the environment:
   JWT_SECRET        Signs the tokens; at least 32 random bytes
+  SERVICE_API_KEY   Opens /introspect and /snapshot to services; at least 32 random bytes;
+                    without it these routes are not there
   DEFAULT_PASSWORD  The password of DEFAULT_USERNAME, if that is created";
 
 /// edd-cloud-auth in one process: the HTTP API, and everything that auth-sidecar
@@ -42,7 +44,9 @@ struct Cli {
     /// How long a session lives, as a Go duration: 24h, 1h30m
     #[arg(long, env = "SESSION_TTL", value_name = "DURATION", default_value = "24h")]
     session_ttl: String,
-    /// Where log records are pushed (gRPC logging.LogService); not available yet
+    /// Where log records and audit rows are pushed (gRPC logging.LogService)
+    ///
+    /// Without encryption: for a private network.
     #[arg(long, env = "LOG_SERVICE", value_name = "HOST:PORT")]
     log_service: Option<String>,
     /// PostgreSQL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE
@@ -69,15 +73,28 @@ struct Cli {
     /// The fewest characters of a new password, 8 to 256
     #[arg(long, env = "PASSWORD_MIN_LENGTH", value_name = "N")]
     password_min_length: Option<String>,
+    /// The scopes that service accounts may have, as JSON; any of the right form
+    /// when it is not set
+    #[arg(long, env = "SCOPE_CATALOG", value_name = "JSON")]
+    scope_catalog: Option<String>,
+    /// Most service accounts of a user (100)
+    #[arg(long, env = "SERVICE_ACCOUNTS_PER_USER", value_name = "N")]
+    service_accounts_per_user: Option<String>,
+    /// Most live tokens of a service account (100)
+    #[arg(long, env = "TOKENS_PER_SERVICE_ACCOUNT", value_name = "N")]
+    tokens_per_service_account: Option<String>,
     /// Where /healthz, /readyz and /metrics of the background tasks are served
     #[arg(long, env = "OPS_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:9464",
           value_parser = arguments::listen_address)]
     ops_addr: String,
+    #[command(flatten)]
+    retention: arguments::RetentionArgs,
     /// Requests that are served at once; 503 past it
     #[arg(long, env = "MAX_INSTANCES", value_name = "N", default_value_t = Limits::default().instances,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     max_instances: u32,
-    /// Connections to PostgreSQL for requests; the background tasks need 3 more
+    /// Connections to PostgreSQL for requests; the background tasks need 4 more,
+    /// and 5 with a log service
     #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     database_connections: u16,
@@ -89,7 +106,6 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments::with_double_dashes(std::env::args_os()));
-    logging::init();
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -101,11 +117,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
+    let log_service = config::log_service(cli.log_service.clone())?;
+    logging::init(log_service.as_ref().map(LogService::queue));
     let database = config::database(cli.database_url.clone(), PROGRAM)?;
-    let variables = variables(&cli)?;
-    if cli.log_service.is_some() {
-        tracing::warn!("-log-service is not available yet; log records stay here");
-    }
+    let variables = variables::of(&cli)?;
     let nats = config::nats(cli.nats_url)?;
     let default_user =
         DefaultUser::new(cli.default_username, std::env::var("DEFAULT_PASSWORD").ok())?;
@@ -118,15 +133,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let listener = listen(&cli.addr, "-addr").await?;
     let ops = listen(&cli.ops_addr, "-ops-addr").await?;
 
-    let engine = component::engine(cli.max_instances)?;
-    let component = match &cli.component {
-        Some(path) => component::from_file(&engine, path)?,
-        None => component::embedded(&engine)?,
-    };
-    component::start_ticking(&engine)?;
-    let shared = Shared::new(Environment::new(&variables)?, usize::from(cli.database_connections))?;
+    let environment = Environment::new(&variables)?;
     let limits = Limits { instances: cli.max_instances, ..Limits::default() };
-    let server = Arc::new(Server::new(host::link(&component)?, shared, limits));
+    let connections = usize::from(cli.database_connections);
+    let server = server(cli.component.as_deref(), environment, limits, connections)?;
 
     let stop_accepting = service::stop_on_signal()?;
     let stop_background = CancellationToken::new();
@@ -136,7 +146,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         ops.local_addr()?
     );
     let admin_username = variables["admin_username"].clone();
-    let settings = Settings { database, nats, default_user, admin_username, ops, program: PROGRAM };
+    let retention = cli.retention.retention(log_service.is_some());
+    let settings = Settings {
+        database,
+        nats,
+        log_service,
+        default_user,
+        admin_username,
+        retention,
+        ops,
+        program: PROGRAM,
+    };
     let mut background = pin!(service::run(settings, stop_background.clone()));
     let mut serving = tokio::spawn(server.serve(listener, stop_accepting.clone()));
     tokio::select! {
@@ -149,59 +169,19 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     background.await
 }
 
-/// The values of the variables of `spin.toml`, checked as the component will,
-/// so that a mistake stops the start instead of every request.
-fn variables(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
-    let database_url = cli.database_url.clone().unwrap_or_default();
-    if let Err(error) = database_url.parse::<tokio_postgres::Config>() {
-        // The message names the parameter and not its value.
-        return Err(ConfigError::new("DATABASE_URL", format!("is not understood: {error}")));
-    }
-    let jwt_secret = config::required(
-        "JWT_SECRET",
-        std::env::var("JWT_SECRET").ok(),
-        "what tokens are signed with, at least 32 random bytes",
-    )?;
-    if jwt_secret.len() < JWT_SECRET_MIN_BYTES {
-        return Err(ConfigError::new(
-            "JWT_SECRET",
-            format!("has {} bytes; it needs at least {JWT_SECRET_MIN_BYTES}", jwt_secret.len()),
-        ));
-    }
-    let admin_username = config::required(
-        "ADMIN_USERNAME",
-        cli.admin_username.clone(),
-        "the user who may use the admin API",
-    )?;
-    let ttl = go_duration::parse(&cli.session_ttl)
-        .map_err(|error| ConfigError::new("-session-ttl", format!("is wrong: {error}")))?;
-    if ttl < Duration::from_secs(1) {
-        return Err(ConfigError::new("-session-ttl", "must be at least 1s"));
-    }
-    if let Some(length) = cli.password_min_length.as_ref().filter(|length| !length.is_empty())
-        && !length.parse().is_ok_and(|length: usize| (8..=256).contains(&length))
-    {
-        return Err(ConfigError::new("PASSWORD_MIN_LENGTH", "must be a number from 8 to 256"));
-    }
-    let host = url::Url::parse(&database_url)
-        .ok()
-        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(5432))))
-        .ok_or_else(|| ConfigError::new("DATABASE_URL", "names no host"))?;
-    let mut variables = BTreeMap::from([
-        ("database_url".to_owned(), database_url),
-        ("database_host".to_owned(), host),
-        ("jwt_secret".to_owned(), jwt_secret),
-        ("admin_username".to_owned(), admin_username),
-        ("session_ttl".to_owned(), cli.session_ttl.clone()),
-    ]);
-    for (name, value) in [
-        ("jwt_issuer", &cli.jwt_issuer),
-        ("jwt_audience", &cli.jwt_audience),
-        ("password_min_length", &cli.password_min_length),
-    ] {
-        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-            variables.insert(name.to_owned(), value.clone());
-        }
-    }
-    Ok(variables)
+/// The component on an engine with room for its instances.
+fn server(
+    file: Option<&Path>,
+    environment: Environment,
+    limits: Limits,
+    connections: usize,
+) -> anyhow::Result<Arc<Server>> {
+    let engine = component::engine(limits.instances)?;
+    let component = match file {
+        Some(file) => component::from_file(&engine, file)?,
+        None => component::embedded(&engine)?,
+    };
+    component::start_ticking(&engine)?;
+    let shared = Shared::new(environment, connections)?;
+    Ok(Arc::new(Server::new(host::link(&component)?, shared, limits)))
 }

@@ -1,0 +1,89 @@
+//! The values of the variables of `spin.toml`, checked as the component will, so
+//! that a mistake stops the start instead of every request.
+
+use std::collections::BTreeMap;
+
+use edd_auth_rules::scope::Catalog;
+use edd_auth_rules::setting;
+use edd_auth_sidecar::config::{self, ConfigError};
+
+use crate::Cli;
+
+/// Every variable that has a value. The others have their defaults.
+///
+/// # Errors
+///
+/// [`ConfigError`], which names the flag or the environment variable.
+pub(crate) fn of(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut variables = required(cli)?;
+    for (name, setting, value, check) in optional(cli) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            check(&value).map_err(|problem| ConfigError::new(setting, problem))?;
+            variables.insert(name.to_owned(), value);
+        }
+    }
+    Ok(variables)
+}
+
+fn required(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
+    let database_url = cli.database_url.clone().unwrap_or_default();
+    if let Err(error) = database_url.parse::<tokio_postgres::Config>() {
+        // The message names the parameter and not its value.
+        return Err(ConfigError::new("DATABASE_URL", format!("is not understood: {error}")));
+    }
+    let host = url::Url::parse(&database_url)
+        .ok()
+        .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(5432))))
+        .ok_or_else(|| ConfigError::new("DATABASE_URL", "names no host"))?;
+    let jwt_secret = config::required(
+        "JWT_SECRET",
+        std::env::var("JWT_SECRET").ok(),
+        "what tokens are signed with, at least 32 random bytes",
+    )?;
+    setting::key(&jwt_secret).map_err(|problem| ConfigError::new("JWT_SECRET", problem))?;
+    let admin_username = config::required(
+        "ADMIN_USERNAME",
+        cli.admin_username.clone(),
+        "the user who may use the admin API",
+    )?;
+    setting::session_ttl(&cli.session_ttl)
+        .map_err(|problem| ConfigError::new("-session-ttl", problem))?;
+    Ok(BTreeMap::from([
+        ("database_url".to_owned(), database_url),
+        ("database_host".to_owned(), host),
+        ("jwt_secret".to_owned(), jwt_secret),
+        ("admin_username".to_owned(), admin_username),
+        ("session_ttl".to_owned(), cli.session_ttl.clone()),
+    ]))
+}
+
+/// Name of the variable, name of the setting, value, and the rule for it.
+type Optional = (&'static str, &'static str, Option<String>, fn(&str) -> Result<(), String>);
+
+fn optional(cli: &Cli) -> [Optional; 7] {
+    [
+        ("jwt_issuer", "JWT_ISSUER", cli.jwt_issuer.clone(), |_| Ok(())),
+        ("jwt_audience", "JWT_AUDIENCE", cli.jwt_audience.clone(), |_| Ok(())),
+        ("password_min_length", "PASSWORD_MIN_LENGTH", cli.password_min_length.clone(), |text| {
+            setting::password_min_length(text).map(drop)
+        }),
+        ("service_api_key", "SERVICE_API_KEY", std::env::var("SERVICE_API_KEY").ok(), |text| {
+            setting::key(text).map(drop)
+        }),
+        ("scope_catalog", "SCOPE_CATALOG", cli.scope_catalog.clone(), |text| {
+            Catalog::parse(text).map(drop)
+        }),
+        (
+            "service_accounts_per_user",
+            "SERVICE_ACCOUNTS_PER_USER",
+            cli.service_accounts_per_user.clone(),
+            |text| setting::limit(text).map(drop),
+        ),
+        (
+            "tokens_per_service_account",
+            "TOKENS_PER_SERVICE_ACCOUNT",
+            cli.tokens_per_service_account.clone(),
+            |text| setting::limit(text).map(drop),
+        ),
+    ]
+}
