@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 pub mod check;
+pub mod fuzz_api;
 pub mod install;
 pub mod process;
 pub mod services;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{artifacts, check, install, test, up};
+use xtask::{artifacts, check, fuzz_api, install, test, up};
 
 /// Build, run and test edd-cloud-auth.
 #[derive(Parser)]
@@ -45,6 +45,16 @@ enum Command {
     },
     /// Check formatting, lints and every SQL statement
     Check,
+    /// Call the API as docs/openapi.yaml describes it, and otherwise, with
+    /// schemathesis (from `PyPI`); fails when it finds anything
+    FuzzApi {
+        /// Most requests that are made up for an operation, in each of the phases
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        examples: u32,
+        /// What they are made up from; the same seed makes up the same
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,5 +79,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Test { args } => test::run(&args),
         Command::Check => check::run(),
+        Command::FuzzApi { examples, seed } => fuzz_api::fuzz(examples, seed),
     }
 }
