@@ -114,6 +114,30 @@ async fn the_life_of_a_user_arrives_in_order_and_is_marked() {
 }
 
 #[tokio::test]
+async fn the_life_of_a_service_account_arrives_in_order() {
+    let service = Service::start().await;
+    let nats = OwnNats::start();
+    let admin = service.login_admin().await;
+    let account = service.create_service_account(&admin).await;
+    let id = account["service_account_id"].as_str().expect("an id");
+    let path = format!("/service-accounts/{id}");
+    let none = json!({"scopes": {}});
+    service.put(&format!("{path}/scopes")).bearer(&admin).json(&none).send().await;
+    assert_eq!(service.delete(&path).bearer(&admin).send().await.status, 204);
+    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 4);
+    let messages = nats.messages(4).await;
+    let prefix = format!("auth.identity.{id}.");
+    let life: Vec<(&str, &Value)> = messages
+        .iter()
+        .filter_map(|m| Some((m.subject.strip_prefix(&prefix)?, &m.payload["version"])))
+        .collect();
+    let versions = [json!(1), json!(2), json!(3)];
+    let expected = ["updated", "updated", "deleted"].into_iter().zip(&versions);
+    assert_eq!(life, expected.collect::<Vec<_>>());
+    assert_eq!(messages[1].payload["scopes"], account["scopes"]);
+}
+
+#[tokio::test]
 async fn a_row_that_is_no_event_is_set_aside_and_blocks_nothing() {
     let service = Service::start().await;
     let nats = OwnNats::start();

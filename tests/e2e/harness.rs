@@ -31,9 +31,12 @@ use wasmtime::component::Component;
 use xtask::artifacts::Artifacts;
 use xtask::services::{Home, Nats};
 
+use crate::contract;
+
 pub(crate) const JWT_SECRET: &str = "a secret of tests that has more than 32 bytes";
 pub(crate) const ADMIN: &str = "admin";
 pub(crate) const ADMIN_PASSWORD: &str = "the password of the tests' admin";
+pub(crate) const SERVICE_API_KEY: &str = "the key of the services of the tests";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// How long anything that has to happen may take.
@@ -81,6 +84,7 @@ impl Service {
             ("database_host", &host),
             ("jwt_secret", JWT_SECRET),
             ("admin_username", ADMIN),
+            ("service_api_key", SERVICE_API_KEY),
         ]
         .iter()
         .chain(variables)
@@ -110,6 +114,10 @@ impl Service {
 
     pub(crate) fn patch(&self, path: &str) -> Request<'_> {
         self.request("PATCH", path)
+    }
+
+    pub(crate) fn put(&self, path: &str) -> Request<'_> {
+        self.request("PUT", path)
     }
 
     pub(crate) fn delete(&self, path: &str) -> Request<'_> {
@@ -153,6 +161,26 @@ impl Service {
         reply.body
     }
 
+    /// Creates a service account of the user whose token it is, with one scope.
+    pub(crate) async fn create_service_account(&self, token: &str) -> Value {
+        let me = self.get("/me").bearer(token).send().await.body;
+        let scope = format!("sfs.{}.files", me["public_id"].as_str().expect("an id"));
+        let body = json!({"name": "ci", "scopes": {scope: ["read", "write"]}});
+        let reply = self.post("/service-accounts").bearer(token).json(&body).send().await;
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        reply.body
+    }
+
+    /// Creates a token of a service account, which never expires.
+    pub(crate) async fn create_token(&self, token: &str, service_account: &Value) -> Value {
+        let id = service_account["service_account_id"].as_str().expect("an id");
+        let body = json!({"name": "laptop", "expires_in": "never"});
+        let path = format!("/service-accounts/{id}/tokens");
+        let reply = self.post(&path).bearer(token).json(&body).send().await;
+        assert_eq!(reply.status, 201, "{}", reply.body);
+        reply.body
+    }
+
     pub(crate) async fn database(&self) -> PgConnection {
         connect(&self.database_url).await
     }
@@ -171,6 +199,28 @@ impl Service {
     /// The kinds of the outbox rows, oldest first.
     pub(crate) async fn outbox_kinds(&self) -> Vec<String> {
         self.outbox().await.into_iter().map(|(kind, _, _)| kind).collect()
+    }
+
+    /// Every row of the audit log about an action, oldest first.
+    pub(crate) async fn audit(&self, action: &str) -> Vec<Value> {
+        sqlx::query_scalar(
+            "select to_jsonb(audit_log) from audit_log where action = $1 order by id",
+        )
+        .bind(action)
+        .fetch_all(&mut self.database().await)
+        .await
+        .expect("the audit log can be read")
+    }
+
+    /// The newest row of the audit log about an action.
+    pub(crate) async fn last_audit(&self, action: &str) -> Value {
+        self.audit(action).await.pop().expect("a row of the audit log")
+    }
+
+    /// The reasons of the rows about an action, oldest first; none for a success.
+    pub(crate) async fn audit_reasons(&self, action: &str) -> Vec<Option<String>> {
+        let rows = self.audit(action).await;
+        rows.iter().map(|row| row["reason"].as_str().map(str::to_owned)).collect()
     }
 
     /// Waits until so many statements on this service's database wait for a lock.
@@ -228,6 +278,7 @@ impl Request<'_> {
     /// Sends it, and checks what is true of every response.
     pub(crate) async fn send(self) -> Reply {
         let request = self.builder.body(Full::new(self.body)).expect("a request");
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let sent_id = request.headers().get("x-request-id").cloned();
         let response = self.service.client.request(request).await.expect("a response");
         let (head, body) = response.into_parts();
@@ -255,7 +306,9 @@ impl Request<'_> {
             assert_eq!(body["status"], head.status.as_u16());
             assert!(body["title"].is_string() && body["detail"].is_string());
         }
-        Reply { status: head.status.as_u16(), headers: head.headers, body }
+        let (status, headers) = (head.status.as_u16(), head.headers);
+        contract::check_response(method.as_str(), uri.path(), status, &headers, &body);
+        Reply { status, headers, body }
     }
 }
 
@@ -438,13 +491,15 @@ pub(crate) struct Message {
 impl From<async_nats::Message> for Message {
     fn from(message: async_nats::Message) -> Self {
         let headers = message.headers.iter().flat_map(|headers| headers.iter());
-        Self {
+        let message = Self {
             subject: message.subject.to_string(),
             headers: headers
                 .map(|(name, values)| (name.to_string(), values[0].to_string()))
                 .collect(),
             payload: serde_json::from_slice(&message.payload).expect("JSON"),
-        }
+        };
+        contract::check_event(&message);
+        message
     }
 }
 

@@ -1,9 +1,15 @@
 //! Black-box tests: the built component in the embedded host, a real PostgreSQL,
 //! a real nats-server. `cargo xtask test` builds the first and starts the second.
 
+mod account;
+mod api_tokens;
+mod audit;
+mod contract;
 mod events;
 mod harness;
+mod housekeeping;
 mod imports;
+mod introspect;
 mod login;
 mod logout;
 mod me;
@@ -11,6 +17,9 @@ mod processes;
 mod protocol;
 mod readiness;
 mod relay;
+mod service_accounts;
+mod sessions;
+mod snapshot;
 mod sql;
 mod tokens;
 mod users;

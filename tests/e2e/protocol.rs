@@ -23,13 +23,17 @@ async fn other_methods_are_405_and_name_those_that_work() {
     for (path, allowed) in [
         ("/login", "POST"),
         ("/logout", "POST"),
-        ("/me", "GET, HEAD"),
+        ("/me", "GET, HEAD, PATCH"),
+        ("/me/password", "PUT"),
+        ("/me/sessions", "GET, HEAD, DELETE"),
+        ("/service-accounts/zzzzzz/tokens/zzzzzz", "DELETE"),
+        ("/introspect", "POST"),
         ("/admin/users", "GET, HEAD, POST"),
         ("/admin/users/a1B2c3", "GET, HEAD, PATCH, DELETE"),
         ("/healthz", "GET, HEAD"),
         ("/readyz", "GET, HEAD"),
     ] {
-        for method in ["PUT", "OPTIONS", "BREW"] {
+        for method in ["TRACE", "OPTIONS", "BREW"] {
             let reply = service.request(method, path).send().await;
             reply.assert_problem(405, "method_not_allowed");
             assert_eq!(reply.header("allow"), Some(allowed), "{method} {path}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{ADMIN, PASSWORD, Service};
+use crate::harness::{ADMIN, PASSWORD, Service, eventually};
 
 fn path_of(user: &Value) -> String {
     format!("/admin/users/{}", user["public_id"].as_str().expect("an id"))
@@ -68,6 +68,7 @@ async fn create_answers_with_the_user_and_where_it_is() {
             "public_id": reply.body["public_id"],
             "username": "ada",
             "display_name": "Ada Lovelace",
+            "version": 1,
         })
     );
 }
@@ -201,6 +202,38 @@ async fn a_search_finds_parts_of_names() {
 }
 
 #[tokio::test]
+async fn a_search_among_many_goes_through_the_index() {
+    let service = Service::start().await;
+    let admin = service.login_admin().await;
+    sqlx::raw_sql(
+        "insert into users (public_id, username, password_hash) \
+         select lpad(n::text, 6, '0'), 'user' || md5(n::text), 'x' \
+         from generate_series(1, 20000) n; \
+         analyze users",
+    )
+    .execute(&mut service.database().await)
+    .await
+    .expect("inserted");
+    // More often than PostgreSQL plans anew by itself.
+    for _ in 0..8 {
+        let reply = service.get("/admin/users?q=dmi").bearer(&admin).send().await;
+        assert_eq!(reply.body["users"][0]["username"], ADMIN, "{}", reply.body);
+    }
+    let mut database = service.database().await;
+    // The statistics arrive when the connection of the service is idle.
+    eventually(async || {
+        let scans: i64 = sqlx::query_scalar(
+            "select idx_scan from pg_stat_user_indexes where indexrelname = 'users_search_idx'",
+        )
+        .fetch_one(&mut database)
+        .await
+        .expect("statistics");
+        (scans == 8).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn list_checks_its_parameters() {
     let service = Service::start().await;
     let admin = service.login_admin().await;
@@ -218,7 +251,11 @@ async fn list_checks_its_parameters() {
         ("cursor=", "cursor"),
         ("cursor=abc", "cursor"),
         ("cursor=%00", "cursor"),
-        ("cursor=eyJsaXN0IjoidXNlcnMiLCJxIjpudWxsLCJhZnRlciI6LTF9", "cursor"),
+        // Of the right form, and not signed.
+        ("cursor=eyJsaXN0IjoiYWRtaW4vdXNlcnNbTm9uZV0iLCJhZnRlciI6IjEifQ.AAAA", "cursor"),
+        (&format!("q=a&cursor={}", &cursor[..cursor.len() - 1]), "cursor"),
+        (&format!("q=a&cursor=A{cursor}"), "cursor"),
+        (&format!("q=a&cursor={admin}"), "cursor"),
         (&format!("cursor={cursor}"), "cursor"),
         (&format!("cursor={cursor}&q=b"), "cursor"),
         ("q=%00", "q"),
@@ -268,6 +305,7 @@ async fn patch_changes_what_is_given_and_nothing_else() {
             "public_id": ada["public_id"],
             "username": "Augusta",
             "display_name": "Ada",
+            "version": 3,
         })
     );
 }
@@ -296,6 +334,32 @@ async fn patch_checks_its_fields() {
         service.patch(&path).bearer(&admin).json(&json!({"username": "ADMIN"})).send().await;
     taken.assert_problem(409, "username_taken");
     assert_eq!(service.outbox_kinds().await, ["SessionCreated", "UserCreated"]);
+}
+
+#[tokio::test]
+async fn if_match_keeps_two_administrators_apart() {
+    let service = Service::start().await;
+    let admin = service.login_admin().await;
+    let path = path_of(&service.create_user(&admin, "ada").await);
+    let read = service.get(&path).bearer(&admin).send().await;
+    let first = read.header("etag").expect("an ETag").to_owned();
+    let rename = json!({"display_name": "Ada"});
+    let rename_if = |etag: &str| {
+        service.patch(&path).bearer(&admin).header("if-match", etag).json(&rename).send()
+    };
+    let delete_if =
+        |etag: &str| service.delete(&path).bearer(&admin).header("if-match", etag).send();
+    let changed = rename_if(&first).await;
+    let second = changed.header("etag").expect("an ETag").to_owned();
+    assert_ne!(first, second);
+    rename_if(&first).await.assert_problem(412, "precondition_failed");
+    delete_if(&first).await.assert_problem(412, "precondition_failed");
+    rename_if("x").await.assert_field("If-Match");
+    assert_eq!(service.count("users where username = 'ada' and version = 2").await, 1);
+    assert_eq!(delete_if(&second).await.status, 204);
+    let failed = Some("precondition_failed".to_owned());
+    assert_eq!(service.audit_reasons("user.update").await, [None, failed.clone()]);
+    assert_eq!(service.audit_reasons("user.delete").await, [failed, None]);
 }
 
 #[tokio::test]
@@ -355,7 +419,12 @@ async fn delete_takes_the_sessions_along_and_announces_both() {
     );
     assert_eq!(
         outbox[outbox.len() - 1].2,
-        json!({"user_id": ada["user_id"], "public_id": ada["public_id"], "username": "ada"})
+        json!({
+            "user_id": ada["user_id"],
+            "public_id": ada["public_id"],
+            "username": "ada",
+            "version": 2,
+        })
     );
     // The name is free again, for somebody else.
     let successor = service.create_user(&admin, "ada").await;
@@ -396,19 +465,68 @@ async fn a_session_that_opens_while_its_user_is_deleted_is_announced_as_ended() 
 }
 
 #[tokio::test]
-async fn administrators_do_not_shut_themselves_out() {
+async fn the_last_administrator_stays_one() {
     let service = Service::start().await;
     let admin = service.login_admin().await;
     let me = service.get("/me").bearer(&admin).send().await.body;
     let path = path_of(&me);
     service.delete(&path).bearer(&admin).send().await.assert_problem(403, "self_forbidden");
-    for body in [json!({"disabled": true}), json!({"is_admin": false}), json!({"username": "root"})]
-    {
-        let reply = service.patch(&path).bearer(&admin).json(&body).send().await;
-        reply.assert_problem(403, "self_forbidden");
+    let entry = service.last_audit("user.delete").await;
+    assert_eq!((&entry["outcome"], &entry["reason"]), (&json!("denied"), &json!("self_forbidden")));
+    let ada = service.create_user(&admin, "ada").await;
+    let disabled = json!({"is_admin": true, "disabled": true});
+    // An administrator who can't log in is none.
+    service.patch(&path_of(&ada)).bearer(&admin).json(&disabled).send().await;
+    let changes = [
+        json!({"disabled": true}),
+        // The name is what makes this one an administrator, whatever the row says.
+        json!({"username": "root"}),
+    ];
+    for body in &changes {
+        let reply = service.patch(&path).bearer(&admin).json(body).send().await;
+        reply.assert_problem(409, "last_admin");
     }
-    let harmless = json!({"display_name": "Root"});
-    assert_eq!(service.patch(&path).bearer(&admin).json(&harmless).send().await.status, 200);
+    for body in [json!({"display_name": "Root"}), json!({"is_admin": false})] {
+        let reply = service.patch(&path).bearer(&admin).json(&body).send().await;
+        assert_eq!((reply.status, &reply.body["is_admin"]), (200, &json!(true)), "{}", reply.body);
+    }
+    // With another one it may go.
+    let enabled = json!({"disabled": false});
+    service.patch(&path_of(&ada)).bearer(&admin).json(&enabled).send().await;
+    let reply = service.patch(&path).bearer(&admin).json(&changes[0]).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    service.get("/me").bearer(&admin).send().await.assert_problem(401, "invalid_token");
+}
+
+#[tokio::test]
+async fn of_two_administrators_who_take_each_other_away_one_stays() {
+    let service = Service::start().await;
+    let admin = service.login_admin().await;
+    let me = service.get("/me").bearer(&admin).send().await.body;
+    let ada = service.create_user(&admin, "ada").await;
+    let right = json!({"is_admin": true});
+    service.patch(&path_of(&ada)).bearer(&admin).json(&right).send().await;
+    let token = service.login("ada", PASSWORD).await;
+    let mut database = service.database().await;
+    // Both statements wait at the same place, with the same snapshot.
+    sqlx::raw_sql("begin; select pg_advisory_xact_lock(hashtextextended('administrators', 0))")
+        .execute(&mut database)
+        .await
+        .expect("locked");
+    let demote = json!({"is_admin": false});
+    let (ada_path, my_path) = (path_of(&ada), path_of(&me));
+    let one = service.patch(&ada_path).bearer(&admin).json(&demote).send();
+    let two = service.delete(&my_path).bearer(&token).send();
+    let release = async {
+        service.until_blocked(2).await;
+        sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+    };
+    let (one, two, ()) = tokio::join!(one, two, release);
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert!(statuses == [200, 409] || statuses == [204, 409], "{statuses:?}");
+    let left = service.count("users where (is_admin or username = 'admin') and not disabled").await;
+    assert_eq!(left, 1);
 }
 
 #[tokio::test]
