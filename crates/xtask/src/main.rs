@@ -19,8 +19,8 @@ enum Command {
     /// Start the whole service: PostgreSQL, NATS JetStream, auth-server
     ///
     /// Installs what is missing. Environment variables that are set win:
-    /// DATABASE_URL, NATS_URL, JWT_SECRET, ADMIN_USERNAME, DEFAULT_USERNAME,
-    /// DEFAULT_PASSWORD.
+    /// DATABASE_URL, NATS_URL, JWT_SECRET, SERVICE_API_KEY, ADMIN_USERNAME,
+    /// DEFAULT_USERNAME, DEFAULT_PASSWORD.
     Up {
         /// Where the HTTP API is served
         #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]

@@ -30,7 +30,11 @@ pub fn up(addr: &str, data_dir: &Path) -> anyhow::Result<()> {
     let ops = format!("127.0.0.1:{}", free_port()?);
     let mut command = Command::new(&built.server);
     setting.apply(&mut command);
-    command.env("ADDR", addr).env("OPS_ADDR", &ops).env("JWT_SECRET", &setting.jwt_secret);
+    command
+        .env("ADDR", addr)
+        .env("OPS_ADDR", &ops)
+        .env("JWT_SECRET", &setting.jwt_secret)
+        .env("SERVICE_API_KEY", &setting.service_api_key);
     let log = setting.home.directory().join("auth-server.log");
     let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
     // The API answers, the default user is there, and NATS is connected.
@@ -77,6 +81,7 @@ struct Setting {
     default_password: String,
     admin_username: String,
     jwt_secret: String,
+    service_api_key: String,
     nats: Option<Nats>,
     postgres: Option<Postgres>,
 }
@@ -115,6 +120,7 @@ impl Setting {
             default_username,
             default_password: secret("DEFAULT_PASSWORD", "password")?,
             jwt_secret: secret("JWT_SECRET", "jwt-secret")?,
+            service_api_key: secret("SERVICE_API_KEY", "service-api-key")?,
             nats,
             postgres,
             home,
@@ -133,8 +139,12 @@ impl Setting {
 
     fn describe(&self) -> String {
         format!(
-            "  user      {}\n  password  {}\n  database  {}\n  NATS      {}",
-            self.default_username, self.default_password, self.database_url, self.nats_url
+            "  user      {}\n  password  {}\n  database  {}\n  NATS      {}\n  services  {}",
+            self.default_username,
+            self.default_password,
+            self.database_url,
+            self.nats_url,
+            self.service_api_key
         )
     }
 
@@ -165,6 +175,7 @@ impl Setting {
             ("DATABASE_HOST", &host),
             ("JWT_SECRET", &self.jwt_secret),
             ("ADMIN_USERNAME", &self.admin_username),
+            ("SERVICE_API_KEY", &self.service_api_key),
         ]
         .map(|(name, value)| {
             format!("export SPIN_VARIABLE_{name}='{}'", value.replace('\'', r"'\''"))
