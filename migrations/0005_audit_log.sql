@@ -50,7 +50,7 @@ language sql immutable parallel safe
 begin atomic
     select audit_entry.actor, audit_entry.action,
            case when audit_entry.reason is null then 'success'
-                when audit_entry.reason in ('forbidden', 'self_forbidden') then 'denied'
+                when audit_entry.reason in ('forbidden', 'self_forbidden', 'throttled') then 'denied'
                 else 'failure' end,
            -- An id in a path is as long as a client likes.
            audit_entry.reason, left(audit_entry.resource, 300),

@@ -78,7 +78,7 @@ pub(crate) async fn admin(ctx: &Context, request: &Request) -> Result<User, Erro
     let sid = claims(ctx, request)?.sid.to_string();
     let path: String = request.path.chars().take(PATH_CHARS).collect();
     let resource = format!("{} {path}", request.method);
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [
         Param::Text(&sid),
         Param::Text(&ctx.config.admin_username),

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) service_accounts_per_user: i64,
     /// Most live tokens of a service account.
     pub(crate) tokens_per_service_account: i64,
+    /// Proxies in front of this service whose `X-Forwarded-For` is believed.
+    pub(crate) trusted_proxy_hops: usize,
 }
 
 /// A text that `Debug` does not show.
@@ -92,6 +94,11 @@ impl Config {
             )?,
             service_accounts_per_user: limit("service_accounts_per_user")?,
             tokens_per_service_account: limit("tokens_per_service_account")?,
+            trusted_proxy_hops: by_rule(
+                "trusted_proxy_hops",
+                &required("trusted_proxy_hops")?,
+                setting::proxy_hops,
+            )?,
         })
     }
 }
@@ -124,6 +131,7 @@ mod tests {
                 "password_min_length" => "15",
                 "service_accounts_per_user" | "tokens_per_service_account" => "100",
                 "service_api_key" | "scope_catalog" => "",
+                "trusted_proxy_hops" => "0",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -157,6 +165,7 @@ mod tests {
             ("scope_catalog", Some("[]")),
             ("service_accounts_per_user", Some("-1")),
             ("tokens_per_service_account", None),
+            ("trusted_proxy_hops", Some("all")),
         ] {
             match load_with((name, value)) {
                 Err(Error::Misconfigured(reason)) => {

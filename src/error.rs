@@ -4,6 +4,7 @@ use edd_auth_rules::password::HashError;
 use serde::Serialize;
 
 use crate::http::{Body, Response};
+use crate::throttle::Quota;
 
 /// Everything that keeps a request from being answered as asked.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ pub(crate) enum Error {
     /// The token is malformed, not ours, expired, or its session has ended.
     InvalidToken,
     /// The name or the password is wrong, or the user is disabled.
-    InvalidCredentials,
+    InvalidCredentials(Quota),
+    /// Too many wrong passwords: this one is not even looked at.
+    Throttled(Quota),
     /// The current password, which the user has to give once more, is wrong.
     WrongPassword,
     /// The token of a service account came where a session is asked for.
@@ -110,7 +113,8 @@ impl Error {
             Self::InvalidField { .. } => (400, "invalid_field", "Invalid field"),
             Self::MissingToken => (401, "missing_token", "Authentication required"),
             Self::InvalidToken => (401, "invalid_token", "Invalid token"),
-            Self::InvalidCredentials => (401, "invalid_credentials", "Invalid credentials"),
+            Self::Throttled(_) => (429, "too_many_attempts", "Too many attempts"),
+            Self::InvalidCredentials(_) => (401, "invalid_credentials", "Invalid credentials"),
             Self::WrongPassword => (403, "wrong_password", "Wrong password"),
             Self::SessionRequired => (403, "session_required", "Session required"),
             Self::InvalidServiceKey => (401, "invalid_service_key", "Invalid service key"),
@@ -154,7 +158,11 @@ impl Error {
                 "The token is malformed, expired, or its session has ended; log in again."
                     .to_owned()
             }
-            Self::InvalidCredentials => "The username or the password is wrong.".to_owned(),
+            Self::Throttled(quota) => format!(
+                "Too many wrong passwords; try again in {} seconds.",
+                quota.retry_after
+            ),
+            Self::InvalidCredentials(_) => "The username or the password is wrong.".to_owned(),
             Self::Forbidden => "Only an administrator may do this.".to_owned(),
             Self::WrongPassword => "`current_password` is not your password.".to_owned(),
             Self::SessionRequired => {
@@ -245,8 +253,16 @@ impl From<&Error> for Response {
         match error {
             Error::MethodNotAllowed(allowed) => response.header("allow", *allowed),
             // RFC 6750, section 3: no error code when there was no token.
-            Error::MissingToken | Error::InvalidCredentials | Error::InvalidServiceKey => {
+            Error::MissingToken | Error::InvalidServiceKey => {
                 response.header("www-authenticate", r#"Bearer realm="edd-cloud-auth""#);
+            }
+            Error::InvalidCredentials(quota) => {
+                response.header("www-authenticate", r#"Bearer realm="edd-cloud-auth""#);
+                quota.describe(&mut response);
+            }
+            Error::Throttled(quota) => {
+                response.header("retry-after", quota.retry_after.to_string());
+                quota.describe(&mut response);
             }
             Error::InvalidToken => response.header(
                 "www-authenticate",

@@ -1,6 +1,7 @@
 //! Requests and responses as the verbs see them, and the way there from Spin's.
 
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 use spin_sdk::http::{IncomingRequest, Method as SpinMethod, Response as SpinResponse};
@@ -49,13 +50,30 @@ impl Request {
         }
     }
 
-    /// The client's address, without its port. Spin puts `spin-client-addr`
-    /// behind whatever a client may have sent under that name, so the last one
-    /// is Spin's.
-    pub(crate) fn client_address(&self) -> Option<String> {
+    /// The client's address, without its port: that of the peer, or, behind so many
+    /// trusted proxies, what the outermost of them has seen and appended to
+    /// `X-Forwarded-For`. What a client writes there itself stands further left and
+    /// is never reached; where the list is too short, or malformed at that place,
+    /// the peer is all that is known.
+    pub(crate) fn client_address(&self, trusted_proxy_hops: usize) -> Option<IpAddr> {
+        let peer = self.peer_address()?;
+        let Some(place) = trusted_proxy_hops.checked_sub(1) else {
+            return Some(peer);
+        };
+        let forwarded: Vec<&str> = self
+            .header_values("x-forwarded-for")
+            .flat_map(|line| std::str::from_utf8(line).unwrap_or_default().split(','))
+            .map(str::trim)
+            .collect();
+        let seen = forwarded.iter().rev().nth(place).and_then(|text| address_of(text));
+        Some(seen.unwrap_or(peer))
+    }
+
+    /// Who has connected. Spin puts `spin-client-addr` behind whatever a client may
+    /// have sent under that name, so the last one is Spin's.
+    fn peer_address(&self) -> Option<IpAddr> {
         let value = self.header_values("spin-client-addr").last()?;
-        let address: std::net::SocketAddr = std::str::from_utf8(value).ok()?.parse().ok()?;
-        Some(address.ip().to_canonical().to_string())
+        address_of(std::str::from_utf8(value).ok()?)
     }
 
     /// The client's `User-Agent`, fit for a text column.
@@ -64,17 +82,25 @@ impl Request {
         Some(value.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS).collect())
     }
 
-    /// What the audit log keeps of this request, as the text of a JSON object:
-    /// the parameter `request` of the SQL function `audit_entry`.
-    pub(crate) fn facts(&self) -> String {
+    /// What the audit log keeps of this request, as the text of a JSON object.
+    pub(crate) fn facts(&self, trusted_proxy_hops: usize) -> String {
         let facts = Facts {
-            ip_address: self.client_address(),
+            ip_address: self.client_address(trusted_proxy_hops).map(|ip| ip.to_string()),
             request_id: &self.id,
             user_agent: self.user_agent(),
         };
         // Texts in a struct: nothing that fails.
         serde_json::to_string(&facts).unwrap_or_default()
     }
+}
+
+/// An address with or without a port, as proxies write it. IPv4 in IPv6 is IPv4.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let address = match text.parse::<SocketAddr>() {
+        Ok(address) => address.ip(),
+        Err(_) => text.trim_matches(['[', ']']).parse().ok()?,
+    };
+    Some(address.to_canonical())
 }
 
 /// What the audit log keeps of a request.
@@ -306,7 +332,7 @@ mod tests {
             ("user-agent", format!("a\tb{}", "c".repeat(600)).as_bytes()),
         ]);
         request.id = "web-42".to_owned();
-        let facts: serde_json::Value = serde_json::from_str(&request.facts()).expect("JSON");
+        let facts: serde_json::Value = serde_json::from_str(&request.facts(0)).expect("JSON");
         let user_agent = format!("ab{}", "c".repeat(510));
         let expected = serde_json::json!({
             "ip_address": "192.0.2.7", "request_id": "web-42", "user_agent": user_agent,
@@ -319,9 +345,31 @@ mod tests {
         let request = with_headers(&[
             ("spin-client-addr", b"6.6.6.6:1"),
             ("spin-client-addr", b"[::ffff:192.0.2.7]:4711"),
+            ("x-forwarded-for", b"6.6.6.6"),
         ]);
-        assert_eq!(request.client_address().as_deref(), Some("192.0.2.7"));
-        assert_eq!(with_headers(&[("spin-client-addr", b"x")]).client_address(), None);
-        assert_eq!(with_headers(&[]).client_address(), None);
+        assert_eq!(request.client_address(0), Some([192, 0, 2, 7].into()));
+        assert_eq!(with_headers(&[("spin-client-addr", b"x")]).client_address(0), None);
+        assert_eq!(with_headers(&[]).client_address(0), None);
+    }
+
+    #[test]
+    fn forwarded_addresses_count_as_far_as_proxies_are_trusted() {
+        let address = |forwarded: &[&str], hops| {
+            let mut headers = vec![("spin-client-addr", "10.0.0.1:9".as_bytes())];
+            headers.extend(forwarded.iter().map(|line| ("x-forwarded-for", line.as_bytes())));
+            with_headers(&headers).client_address(hops).expect("an address").to_string()
+        };
+        // The client has written 6.6.6.6; two proxies have appended what they saw.
+        let lines = ["6.6.6.6, 192.0.2.7", "10.0.0.2"];
+        assert_eq!(address(&lines, 0), "10.0.0.1");
+        assert_eq!(address(&lines, 1), "10.0.0.2");
+        assert_eq!(address(&lines, 2), "192.0.2.7");
+        for forwarded in [&[][..], &[""], &["unknown"], &["192.0.2.7, _hidden"]] {
+            assert_eq!(address(forwarded, 1), "10.0.0.1", "{forwarded:?}");
+        }
+        assert_eq!(address(&["192.0.2.7"], 2), "10.0.0.1");
+        assert_eq!(address(&["192.0.2.7:4711"], 1), "192.0.2.7");
+        assert_eq!(address(&["[2001:db8::1]:4711"], 1), "2001:db8::1");
+        assert_eq!(address(&["2001:db8::1"], 1), "2001:db8::1");
     }
 }

@@ -28,6 +28,7 @@ mod router;
 mod service;
 mod service_account;
 mod session;
+mod throttle;
 mod token;
 mod user;
 

@@ -1,7 +1,8 @@
 //! `PUT /me/password`: a new password, for whoever knows the current one.
 //!
 //! 204; 400 `invalid_json`, `invalid_field`; 401; 403
-//! `session_required`, `wrong_password`; 415. Event:
+//! `session_required`, `wrong_password`; 415; 429 `too_many_attempts`, by the count
+//! that `POST /login` has. Event:
 //! `SessionInvalidated` with reason `password_changed` for every other session of
 //! the user; the caller's stays.
 
@@ -15,6 +16,7 @@ use crate::db::Param;
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::input;
+use crate::throttle::Quota;
 
 const FIND: &str = include_str!("password_find.sql");
 const CHANGE: &str = include_str!("password_change.sql");
@@ -31,8 +33,9 @@ struct Input {
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-enum Found {
+enum Lookup {
     Found { public_id: String, password_hash: String },
+    Throttled { quota: Quota },
     NotLive,
 }
 
@@ -51,7 +54,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
         .map_err(|refusal| Error::field("current_password", refusal))?;
     let new = Password::chosen(&input.new_password, ctx.config.password_min_length)
         .map_err(|refusal| Error::field("new_password", refusal))?;
-    let facts = request.facts();
+    let (network, facts) = (ctx.network(request), ctx.facts(request));
     for _ in 0..MAX_TRIES {
         let old_hash = verify(ctx, request, &sid, &current).await?;
         let new_hash = ctx.hash(&new)?;
@@ -60,6 +63,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
             Param::Text(&old_hash),
             Param::Text(&new_hash),
             Param::Text(&facts),
+            Param::Text(&network),
         ];
         match ctx.db.one(CHANGE, &params).await? {
             Output::Changed => return Ok(Response::no_content()),
@@ -77,9 +81,12 @@ async fn verify(
     sid: &str,
     current: &Password,
 ) -> Result<String, Error> {
-    let Found::Found { public_id, password_hash } = ctx.db.one(FIND, &[Param::Text(sid)]).await?
-    else {
-        return Err(Error::InvalidToken);
+    let (network, facts) = (ctx.network(request), ctx.facts(request));
+    let params = [Param::Text(sid), Param::Text(&network), Param::Text(&facts)];
+    let (public_id, password_hash) = match ctx.db.one(FIND, &params).await? {
+        Lookup::Found { public_id, password_hash } => (public_id, password_hash),
+        Lookup::Throttled { quota } => return Err(Error::Throttled(quota)),
+        Lookup::NotLive => return Err(Error::InvalidToken),
     };
     match ctx.verify(current, &password_hash)? {
         Verdict::Match | Verdict::MatchOutdated => Ok(password_hash),

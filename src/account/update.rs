@@ -37,7 +37,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
     let input: Input = input::json(request)?;
     input.display_name.as_deref().map_or(Ok(()), check_display_name)?;
     let versions = precondition::versions(request)?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [
         Param::Text(&sid),
         Param::OptionalText(input.display_name.as_deref()),

@@ -86,7 +86,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
     let input: Input = input::json(request)?;
     text::check_label(&input.name).map_err(|refusal| Error::field("name", refusal))?;
     let time_to_live = input.expires_in.time_to_live()?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let limit = ctx.config.tokens_per_service_account;
     let token = generate();
     let sha256 = ApiToken(&token).sha256();

@@ -27,7 +27,7 @@ pub(crate) async fn handle(
     token_id: &str,
 ) -> Result<Response, Error> {
     let sid = authenticate::claims(ctx, request)?.sid.to_string();
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [Param::Text(&sid), Param::Text(id), Param::Text(token_id), Param::Text(&facts)];
     match ctx.db.one(SQL, &params).await? {
         Output::Revoked => Ok(Response::no_content()),

@@ -40,7 +40,7 @@ pub(crate) async fn record(
     request: &Request,
     failure: &Failure<'_>,
 ) -> Result<(), Error> {
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [
         Param::OptionalText(failure.actor),
         Param::Text(&facts),

@@ -42,7 +42,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
     let input: Input = input::json(request)?;
     text::check_label(&input.name).map_err(|refusal| Error::field("name", refusal))?;
     check_scopes(ctx, &claims, &input.scopes)?;
-    let (sid, facts) = (claims.sid.to_string(), request.facts());
+    let (sid, facts) = (claims.sid.to_string(), ctx.facts(request));
     let scopes = serde_json::to_string(&input.scopes).map_err(Error::internal)?;
     let limit = ctx.config.service_accounts_per_user;
     for _ in 0..MAX_TRIES {

@@ -26,7 +26,7 @@ enum Output {
 pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result<Response, Error> {
     let sid = authenticate::claims(ctx, request)?.sid.to_string();
     let versions = precondition::versions(request)?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [
         Param::Text(&sid),
         Param::Text(id),

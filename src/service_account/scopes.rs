@@ -38,7 +38,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
     let input: Input = input::json(request)?;
     check_scopes(ctx, &claims, &input.scopes)?;
     let versions = precondition::versions(request)?;
-    let (sid, facts) = (claims.sid.to_string(), request.facts());
+    let (sid, facts) = (claims.sid.to_string(), ctx.facts(request));
     let scopes = serde_json::to_string(&input.scopes).map_err(Error::internal)?;
     let params = [
         Param::Text(&sid),

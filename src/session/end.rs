@@ -14,7 +14,7 @@ const SQL: &str = include_str!("end.sql");
 
 pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result<Response, Error> {
     let admin = authenticate::admin(ctx, request).await?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [Param::Text(id), Param::Text(&admin.public_id), Param::Text(&facts)];
     match ctx.db.one(SQL, &params).await? {
         Ending::Ended => Ok(Response::no_content()),

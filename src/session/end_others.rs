@@ -13,7 +13,7 @@ const SQL: &str = include_str!("end_others.sql");
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
     let sid = authenticate::claims(ctx, request)?.sid.to_string();
-    match ctx.db.one(SQL, &[Param::Text(&sid), Param::Text(&request.facts())]).await? {
+    match ctx.db.one(SQL, &[Param::Text(&sid), Param::Text(&ctx.facts(request))]).await? {
         Ending::Ended => Ok(Response::no_content()),
         Ending::NotFound | Ending::NotLive => Err(Error::InvalidToken),
     }

@@ -15,7 +15,7 @@ const SQL: &str = include_str!("end_own.sql");
 
 pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result<Response, Error> {
     let sid = authenticate::claims(ctx, request)?.sid.to_string();
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     match ctx.db.one(SQL, &[Param::Text(&sid), Param::Text(id), Param::Text(&facts)]).await? {
         Ending::Ended => Ok(Response::no_content()),
         Ending::NotFound => Err(Error::SessionNotFound),

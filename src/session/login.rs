@@ -1,7 +1,7 @@
 //! `POST /login`: a name and a password for a token.
 //!
 //! 200 with the token; 400 `invalid_json`, `invalid_field`; 401
-//! `invalid_credentials`; 415. Event: `SessionCreated`.
+//! `invalid_credentials`; 415; 429 `too_many_attempts`. Event: `SessionCreated`.
 //!
 //! A name that nobody has, a wrong password and a disabled user get the same
 //! answer after the same work: two statements, one of them for the audit log, and
@@ -18,6 +18,7 @@ use crate::db::Param;
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::input;
+use crate::throttle::Quota;
 use crate::token::Claims;
 use crate::user::User;
 
@@ -37,9 +38,10 @@ struct Input {
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-enum Found {
-    Found { user_id: i32, public_id: String, password_hash: String, disabled: bool },
-    Unknown,
+enum Lookup {
+    Found { quota: Quota, user_id: i32, public_id: String, password_hash: String, disabled: bool },
+    Unknown { quota: Quota },
+    Throttled { quota: Quota },
 }
 
 #[derive(Deserialize)]
@@ -65,7 +67,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
         .map_err(|refusal| Error::field("password", refusal))?;
     for _ in 0..MAX_TRIES {
         let verified = verify(ctx, request, &input.username, &password).await?;
-        if let Some(response) = open(ctx, request, &verified).await? {
+        if let Some(response) = open(ctx, request, &input.username, &verified).await? {
             return Ok(response);
         }
     }
@@ -85,41 +87,45 @@ async fn verify(
     username: &str,
     password: &Password,
 ) -> Result<Verified, Error> {
-    let found = ctx.db.one(FIND, &[Param::Text(username)]).await?;
-    let stored = match &found {
-        Found::Found { password_hash, .. } => password_hash,
-        Found::Unknown => DUMMY_HASH,
+    let (network, facts) = (ctx.network(request), ctx.facts(request));
+    let params = [Param::Text(username), Param::Text(&network), Param::Text(&facts)];
+    let found = ctx.db.one(FIND, &params).await?;
+    let (stored, quota) = match &found {
+        Lookup::Found { password_hash, quota, .. } => (password_hash.as_str(), *quota),
+        Lookup::Unknown { quota } => (DUMMY_HASH, *quota),
+        Lookup::Throttled { quota } => return Err(Error::Throttled(*quota)),
     };
     let verdict = ctx.verify(password, stored)?;
     let (actor, reason) = match (found, verdict) {
-        (Found::Found { user_id, password_hash: hash, disabled: false, .. }, Verdict::Match) => {
+        (Lookup::Found { user_id, password_hash: hash, disabled: false, .. }, Verdict::Match) => {
             return Ok(Verified { user_id, hash, new_hash: None });
         }
         (
-            Found::Found { user_id, password_hash: hash, disabled: false, .. },
+            Lookup::Found { user_id, password_hash: hash, disabled: false, .. },
             Verdict::MatchOutdated,
         ) => return Ok(Verified { user_id, hash, new_hash: Some(ctx.hash(password)?) }),
-        (Found::Found { public_id, disabled: true, .. }, _) => (Some(public_id), "user_disabled"),
-        (Found::Found { public_id, .. }, Verdict::Mismatch) => (Some(public_id), "wrong_password"),
+        (Lookup::Found { public_id, disabled: true, .. }, _) => (Some(public_id), "user_disabled"),
+        (Lookup::Found { public_id, .. }, Verdict::Mismatch) => (Some(public_id), "wrong_password"),
         // The name is not kept: people type passwords into the wrong field.
-        (Found::Unknown, _) => (None, "unknown_user"),
+        (Lookup::Unknown { .. } | Lookup::Throttled { .. }, _) => (None, "unknown_user"),
     };
     let resource = actor.as_ref().map(|public_id| format!("user:{public_id}"));
     let failure =
         Failure { actor: actor.as_deref(), action: "login", reason, resource: resource.as_deref() };
     audit::record(ctx, request, &failure).await?;
-    Err(Error::InvalidCredentials)
+    Err(Error::InvalidCredentials(quota))
 }
 
 /// Opens the session. `None` when the account has changed since it was verified.
 async fn open(
     ctx: &Context,
     request: &Request,
+    username: &str,
     verified: &Verified,
 ) -> Result<Option<Response>, Error> {
     let sid = Uuid::now_v7();
     let session_id = sid.to_string();
-    let facts = request.facts();
+    let (network, facts) = (ctx.network(request), ctx.facts(request));
     let params = [
         Param::Int4(verified.user_id),
         Param::Text(&verified.hash),
@@ -128,6 +134,8 @@ async fn open(
         Param::Float8(ctx.config.session_ttl.as_secs_f64().floor()),
         Param::Text(&ctx.config.admin_username),
         Param::Text(&facts),
+        Param::Text(username),
+        Param::Text(&network),
     ];
     match ctx.db.one(OPEN, &params).await? {
         Opened::Opened { issued_at, expires_at, expires_at_text, user } => {

@@ -1,7 +1,8 @@
 -- session::login, 2 of 2: the session of an account whose password was right
 -- $1 user id, int4; $2 the hash that was verified, text; $3 its replacement, text or null
 -- $4 session id, text; $5 time to live in seconds, float8; $6 ADMIN_USERNAME, text
--- $7 facts about the request, text of a JSON object
+-- $7 facts about the request, text of a JSON object; $8 username as it was typed, text
+-- $9 network of the client, text
 with account as (
     -- The lock orders this login before or after whatever disables, deletes or
     -- re-passwords the user; after it, the row does not match. Not a share lock:
@@ -22,6 +23,14 @@ with account as (
            $7::text::jsonb ->> 'ip_address', $7::text::jsonb ->> 'user_agent'
     from account
     returning id, user_id, expires_at, created_at
+), known as (
+    -- To the day: not each login is worth a write.
+    insert into known_networks (user_id, network)
+    select user_id, $9::text from opened
+    on conflict (user_id, network) do update set last_login_at = now()
+    where known_networks.last_login_at < now() - interval '1 day'
+), cleared as (
+    select login_succeeded($8::text, $9::text) from opened
 ), event as (
     insert into outbox (kind, entity_id, data)
     select 'SessionCreated', opened.id, jsonb_build_object(
@@ -43,7 +52,7 @@ select coalesce(
             'expires_at', extract(epoch from opened.expires_at)::bigint,
             'expires_at_text', rfc3339(opened.expires_at),
             'user', user_profile(account.profile, $6::text))
-        from opened join account on account.id = opened.user_id
+        from opened join account on account.id = opened.user_id, cleared
     ),
     jsonb_build_object('outcome', 'retry')
 )

@@ -45,7 +45,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
     let password = Password::chosen(&input.password, ctx.config.password_min_length)
         .map_err(|refusal| Error::field("password", refusal))?;
     let hash = ctx.hash(&password)?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     for _ in 0..MAX_TRIES {
         let public_id = public_id::generate();
         let params = [

@@ -39,7 +39,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
         return Err(Error::SelfForbidden);
     }
     let versions = precondition::versions(request)?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [
         Param::Text(id),
         Param::Text(&ctx.config.admin_username),

@@ -35,7 +35,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
     let password = Password::chosen(&input.new_password, ctx.config.password_min_length)
         .map_err(|refusal| Error::field("new_password", refusal))?;
     let hash = ctx.hash(&password)?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params =
         [Param::Text(id), Param::Text(&hash), Param::Text(&admin.public_id), Param::Text(&facts)];
     match ctx.db.one(SQL, &params).await? {

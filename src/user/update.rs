@@ -54,7 +54,7 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
     check(&input)?;
     let versions = precondition::versions(request)?;
     let patch = serde_json::to_string(&input).map_err(Error::internal)?;
-    let facts = request.facts();
+    let facts = ctx.facts(request);
     let params = [
         Param::Text(id),
         Param::Text(&patch),

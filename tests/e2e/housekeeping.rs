@@ -71,6 +71,9 @@ async fn old_rows_go_and_what_is_still_needed_stays() {
          insert into audit_log (action, outcome, occurred_at) values \
              ('old', 'success', now() - interval '90 days 1 minute'), \
              ('kept', 'success', now() - interval '89 days'); \
+         update known_networks set last_login_at = now() - interval '31 days'; \
+         insert into login_throttle (key, last_at) values \
+             ('pair old', now() - interval '25 hours'), ('pair kept', now()); \
          insert into api_tokens (id, service_account_id, name, sha256, expires_at) \
              select 'NNNNNNNNNNNN', id, 'old', decode(repeat('ab', 32), 'hex'), \
                     now() - interval '31 days' from service_accounts",
@@ -79,10 +82,14 @@ async fn old_rows_go_and_what_is_still_needed_stays() {
     .await
     .expect("inserted");
     let removed = sweep(&mut database, Retention::default()).await.expect("swept");
-    assert_eq!(removed, Removed { sessions: 0, outbox: 1, audit: 1, tokens: 1 });
+    assert_eq!(
+        removed,
+        Removed { outbox: 1, audit: 1, tokens: 1, networks: 1, throttle: 1, sessions: 0 }
+    );
     assert_eq!(service.outbox_kinds().await, ["kept", "unpublished"]);
     assert_eq!(service.count("audit_log where action = 'kept'").await, 1);
     assert_eq!(service.count("api_tokens where expires_at is null").await, 1);
+    assert_eq!(service.count("login_throttle where key = 'pair kept'").await, 1);
     // The log service has not got the row.
     let shorter = Retention { outbox_days: 7, audit_days: 30, unpushed_audit: true };
     let removed = sweep(&mut database, shorter).await.expect("swept");

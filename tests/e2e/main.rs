@@ -21,5 +21,6 @@ mod service_accounts;
 mod sessions;
 mod snapshot;
 mod sql;
+mod throttle;
 mod tokens;
 mod users;

@@ -72,6 +72,14 @@ const ADA_IN_SESSION: &str = "insert into users (id, public_id, username, passwo
 const ONLY_ADA: &str = "update users set disabled = true; \
     insert into users (public_id, username, password_hash, is_admin) \
     values ('AAAAAA', 'ada', 'hash', true)";
+/// Nobody may try Ada's password from this network.
+const THROTTLED: &str = "insert into login_throttle (key, failures) \
+    values (login_throttle_key('pair', 'ada 192.0.2.7'), 5); \
+    insert into users (id, public_id, username, password_hash) \
+    values (777, 'AAAAAA', 'ada', 'hash'); \
+    insert into sessions (id, user_id, expires_at) \
+    values ('01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f', 777, now() + interval '1 hour')";
+const NETWORK: &str = "192.0.2.7";
 const SESSION: &str = "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f";
 const NEW_SESSION: &str = "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e00";
 const ACCOUNT: &str = "SSSSSSSSSSSS";
@@ -98,7 +106,7 @@ fn reasons(sql: &str, outcome: &str) -> Vec<Option<String>> {
         return Vec::new();
     }
     match outcome {
-        "retry" | "live" | "not_live" => Vec::new(),
+        "retry" | "live" | "not_live" | "found" | "unknown" => Vec::new(),
         "opened" | "created" | "changed" | "deleted" | "revoked" | "ended" => vec![None],
         "recorded" => vec![Some("reason".to_owned())],
         reason => vec![Some(reason.to_owned())],
@@ -119,9 +127,11 @@ async fn every_outcome_of_sessions_is_one_row_with_one_jsonb() {
     let end_own = include_str!("../../src/session/end_own.sql");
     let end_others = include_str!("../../src/session/end_others.sql");
     let end = include_str!("../../src/session/end.sql");
+    let find_with = |name| vec![Text(name), Text(NETWORK), Text(FACTS)];
     let open_with = |hash| {
-        let (ttl, admin) = (Float8(60.0), Text("admin"));
-        vec![Int4(777), Text(hash), Null, Text(NEW_SESSION), ttl, admin, Text(FACTS)]
+        let mut params = vec![Int4(777), Text(hash), Null, Text(NEW_SESSION), Float8(60.0)];
+        params.extend([Text("admin"), Text(FACTS), Text("ada"), Text(NETWORK)]);
+        params
     };
     let admin_with = |name| vec![Text(SESSION), Text(name), Text("GET /admin/users"), Text(FACTS)];
     let token_of = |byte| vec![Bytes(vec![byte; 32]), Text("admin")];
@@ -131,8 +141,9 @@ async fn every_outcome_of_sessions_is_one_row_with_one_jsonb() {
     let ending = |id| vec![Text(SESSION), Text(id), Text(FACTS)];
     let ending_by_admin = |id| vec![Text(id), Text("BBBBBB"), Text(FACTS)];
     check(vec![
-        (ADA, find, vec![Text("ADA")], "found"),
-        (ADA, find, vec![Text("bob")], "unknown"),
+        (ADA, find, find_with("ADA"), "found"),
+        (ADA, find, find_with("bob"), "unknown"),
+        (THROTTLED, find, find_with("Ada"), "throttled"),
         (ADA_IN_SESSION, open, open_with("hash"), "opened"),
         (ADA_IN_SESSION, open, open_with("another"), "retry"),
         (ADA, open, open_with("hash"), "retry"),
@@ -182,7 +193,8 @@ async fn every_outcome_of_users_is_one_row_with_one_jsonb() {
         |id, versions| vec![Text(id), Text("admin"), versions, Text("BBBBBB"), Text(FACTS)];
     let password_of = |id| vec![Text(id), Text("new"), Text("BBBBBB"), Text(FACTS)];
     let own = |versions| vec![Text(SESSION), Null, Text("admin"), versions, Text(FACTS)];
-    let change = |hash| vec![Text(SESSION), Text(hash), Text("new"), Text(FACTS)];
+    let change = |hash| vec![Text(SESSION), Text(hash), Text("new"), Text(FACTS), Text(NETWORK)];
+    let find = || vec![Text(SESSION), Text(NETWORK), Text(FACTS)];
     let disable = r#"{"disabled":true}"#;
     check(vec![
         (ADA, create, create_with("BBBBBB", "bob"), "created"),
@@ -207,8 +219,9 @@ async fn every_outcome_of_users_is_one_row_with_one_jsonb() {
         (ADA_IN_SESSION, update_own, own(Null), "changed"),
         (ADA_IN_SESSION, update_own, own(Text("2")), "precondition_failed"),
         (ADA, update_own, own(Null), "not_live"),
-        (ADA_IN_SESSION, password_find, vec![Text(SESSION)], "found"),
-        (ADA, password_find, vec![Text(SESSION)], "not_live"),
+        (ADA_IN_SESSION, password_find, find(), "found"),
+        (THROTTLED, password_find, find(), "throttled"),
+        (ADA, password_find, find(), "not_live"),
         (ADA_IN_SESSION, password_change, change("hash"), "changed"),
         (ADA_IN_SESSION, password_change, change("another"), "retry"),
         (ADA, password_change, change("hash"), "not_live"),

@@ -62,6 +62,16 @@ pub fn limit(text: &str) -> Result<i64, String> {
     Ok(number.into())
 }
 
+/// Reads how many proxies in front of the service are to be believed.
+///
+/// # Errors
+///
+/// When it is no number from 0 to 255.
+pub fn proxy_hops(text: &str) -> Result<usize, String> {
+    let number: u8 = text.parse().map_err(|_| format!("must be a number from 0 to {}", u8::MAX))?;
+    Ok(number.into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +82,7 @@ mod tests {
         assert_eq!(session_ttl("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!((password_min_length("8"), password_min_length("256")), (Ok(8), Ok(256)));
         assert_eq!((limit("0"), limit("100")), (Ok(0), Ok(100)));
+        assert_eq!(proxy_hops("2"), Ok(2));
     }
 
     #[test]
@@ -86,6 +97,7 @@ mod tests {
             limit("-1").map(drop),
             limit("4294967296").map(drop),
             limit("1.5").map(drop),
+            proxy_hops("256").map(drop),
         ];
         for refusal in refused {
             let problem = refusal.expect_err("refused");

@@ -83,6 +83,10 @@ struct Cli {
     /// Most live tokens of a service account (100)
     #[arg(long, env = "TOKENS_PER_SERVICE_ACCOUNT", value_name = "N")]
     tokens_per_service_account: Option<String>,
+    /// Proxies in front of this server whose X-Forwarded-For is believed (0: the
+    /// peer is the client)
+    #[arg(long, env = "TRUSTED_PROXY_HOPS", value_name = "N")]
+    trusted_proxy_hops: Option<String>,
     /// Where /healthz, /readyz and /metrics of the background tasks are served
     #[arg(long, env = "OPS_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:9464",
           value_parser = arguments::listen_address)]

@@ -60,7 +60,7 @@ fn required(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
 /// Name of the variable, name of the setting, value, and the rule for it.
 type Optional = (&'static str, &'static str, Option<String>, fn(&str) -> Result<(), String>);
 
-fn optional(cli: &Cli) -> [Optional; 7] {
+fn optional(cli: &Cli) -> [Optional; 8] {
     [
         ("jwt_issuer", "JWT_ISSUER", cli.jwt_issuer.clone(), |_| Ok(())),
         ("jwt_audience", "JWT_AUDIENCE", cli.jwt_audience.clone(), |_| Ok(())),
@@ -85,5 +85,8 @@ fn optional(cli: &Cli) -> [Optional; 7] {
             cli.tokens_per_service_account.clone(),
             |text| setting::limit(text).map(drop),
         ),
+        ("trusted_proxy_hops", "TRUSTED_PROXY_HOPS", cli.trusted_proxy_hops.clone(), |text| {
+            setting::proxy_hops(text).map(drop)
+        }),
     ]
 }

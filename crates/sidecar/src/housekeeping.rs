@@ -45,6 +45,12 @@ impl Default for Retention {
     }
 }
 
+/// How long a network stays known after the last login from there, in days.
+const KNOWN_NETWORK_DAYS: i32 = 30;
+
+/// How long wrong passwords are remembered, in days: longer than they count.
+const THROTTLE_DAYS: i32 = 1;
+
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
@@ -56,6 +62,10 @@ pub struct Removed {
     pub audit: u64,
     /// Tokens that had expired long ago.
     pub tokens: u64,
+    /// Networks that nobody has logged in from for long.
+    pub networks: u64,
+    /// Counts of wrong passwords that count no more.
+    pub throttle: u64,
 }
 
 /// Ends expired sessions as every session ends: with its event.
@@ -89,6 +99,17 @@ const TOKENS: &str = "\
     delete from api_tokens where id in (\
         select id from api_tokens where expires_at < now() - make_interval(days => $2) \
         order by expires_at limit $1 for update skip locked)";
+
+const NETWORKS: &str = "\
+    delete from known_networks where (user_id, network) in (\
+        select user_id, network from known_networks \
+        where last_login_at < now() - make_interval(days => $2) \
+        order by last_login_at limit $1 for update skip locked)";
+
+const THROTTLE: &str = "\
+    delete from login_throttle where key in (\
+        select key from login_throttle where last_at < now() - make_interval(days => $2) \
+        order by last_at limit $1 for update skip locked)";
 
 /// Does it again and again, whenever no other process does.
 pub async fn run(database: PgConnectOptions, retention: Retention, metrics: Arc<Metrics>) {
@@ -137,6 +158,8 @@ pub async fn sweep(connection: &mut PgConnection, retention: Retention) -> sqlx:
         })
         .await?,
         tokens: in_batches(connection, || query(TOKENS).bind(EXPIRED_TOKEN_DAYS)).await?,
+        networks: in_batches(connection, || query(NETWORKS).bind(KNOWN_NETWORK_DAYS)).await?,
+        throttle: in_batches(connection, || query(THROTTLE).bind(THROTTLE_DAYS)).await?,
     })
 }
 

@@ -85,11 +85,7 @@ impl Metrics {
                 "Entries without an acknowledgement; they are tried again",
             ),
             audit_unpushed: add(&mut r, "audit_unpushed", "Audit rows that wait to be pushed"),
-            removed: add(
-                &mut r,
-                "housekeeping_removed",
-                "Rows that were too old: sessions, outbox, audit, tokens",
-            ),
+            removed: add(&mut r, "housekeeping_removed", "Rows that were too old, by kind"),
             registry: r,
         }
     }
@@ -101,6 +97,8 @@ impl Metrics {
             ("outbox", removed.outbox),
             ("audit", removed.audit),
             ("tokens", removed.tokens),
+            ("networks", removed.networks),
+            ("throttle", removed.throttle),
         ] {
             self.removed.get_or_create(&[("kind", kind)]).inc_by(rows);
         }

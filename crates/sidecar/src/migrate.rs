@@ -6,13 +6,14 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};
 
 /// Number, name and text of every file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "users", include_str!("../../../migrations/0001_users.sql")),
     (2, "outbox", include_str!("../../../migrations/0002_outbox.sql")),
     (3, "sessions", include_str!("../../../migrations/0003_sessions.sql")),
     (4, "user_versions", include_str!("../../../migrations/0004_user_versions.sql")),
     (5, "audit_log", include_str!("../../../migrations/0005_audit_log.sql")),
     (6, "service_accounts", include_str!("../../../migrations/0006_service_accounts.sql")),
+    (7, "login_throttle", include_str!("../../../migrations/0007_login_throttle.sql")),
 ];
 
 /// Applies what is missing. sqlx holds an advisory lock meanwhile, so that any

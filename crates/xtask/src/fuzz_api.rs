@@ -102,6 +102,7 @@ fn start(
         .env("ADMIN_USERNAME", "admin")
         .env("DEFAULT_USERNAME", "admin")
         .env("DEFAULT_PASSWORD", PASSWORD)
+        .env("TRUSTED_PROXY_HOPS", "1")
         .env_remove("NATS_URL");
     let log = directory.join("auth-server.log");
     let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
