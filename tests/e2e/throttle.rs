@@ -92,6 +92,32 @@ async fn a_hundred_guesses_at_once_are_five_guesses() {
 }
 
 #[tokio::test]
+async fn guesses_that_wait_for_each_other_see_each_others_count() {
+    let service = behind_a_proxy().await;
+    execute(
+        &service,
+        "insert into login_throttle (key, failures) \
+         values (login_throttle_key('pair', 'admin 192.0.2.7'), 4)",
+    )
+    .await;
+    let mut database = service.database().await;
+    sqlx::raw_sql("begin; select key from login_throttle for update")
+        .execute(&mut database)
+        .await
+        .expect("locked");
+    // One try is left, and three want it, each with the snapshot from before.
+    let guess = || login_from(&service, "192.0.2.7", ADMIN, WRONG);
+    let release = async {
+        service.until_blocked(3).await;
+        sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+    };
+    let (one, two, three, ()) = tokio::join!(guess(), guess(), guess(), release);
+    let mut statuses = [one.status, two.status, three.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [401, 429, 429]);
+}
+
+#[tokio::test]
 async fn two_servers_have_one_count() {
     let one = Service::start().await;
     let two = Service::on_database(&one.database_url, &[]).await;
