@@ -238,9 +238,22 @@ async fn there_is_a_limit_and_expired_tokens_do_not_count() {
         let body = json!({"name": "laptop", "expires_in": "never"});
         service.post(&path).bearer(&token).json(&body).send().await
     };
-    let replies = futures::future::join_all((0..4).map(|_| create())).await;
-    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 2);
-    for reply in replies.iter().filter(|reply| reply.status != 201) {
+    assert_eq!(create().await.status, 201);
+    let mut database = service.database().await;
+    sqlx::raw_sql("begin; select id from service_accounts for update")
+        .execute(&mut database)
+        .await
+        .expect("locked");
+    // There is room for one, and three want it, each with the snapshot from before.
+    let release = async {
+        service.until_blocked(3).await;
+        sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+    };
+    let (one, two, three, ()) = tokio::join!(create(), create(), create(), release);
+    let (created, refused): (Vec<_>, Vec<_>) =
+        [one, two, three].into_iter().partition(|reply| reply.status == 201);
+    assert_eq!((created.len(), refused.len()), (1, 2));
+    for reply in &refused {
         reply.assert_problem(409, "limit_reached");
     }
     sqlx::query("update api_tokens set expires_at = now()")

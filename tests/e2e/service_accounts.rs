@@ -196,13 +196,27 @@ async fn if_match_keeps_two_writers_apart() {
 async fn there_is_a_limit_and_many_at_once_do_not_pass_it() {
     let service = Service::start_with(&[("service_accounts_per_user", "3")]).await;
     let (_, token) = ada(&service).await;
+    for _ in 0..2 {
+        service.create_service_account(&token).await;
+    }
+    let mut database = service.database().await;
+    sqlx::raw_sql("begin; select id from users where username = 'ada' for update")
+        .execute(&mut database)
+        .await
+        .expect("locked");
+    // There is room for one, and three want it, each with the snapshot from before.
     let create = || async {
         let body = json!({"name": "ci", "scopes": {}});
         service.post("/service-accounts").bearer(&token).json(&body).send().await
     };
-    let replies = futures::future::join_all((0..6).map(|_| create())).await;
-    assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 3);
-    let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 201).collect();
+    let release = async {
+        service.until_blocked(3).await;
+        sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+    };
+    let (one, two, three, ()) = tokio::join!(create(), create(), create(), release);
+    let (created, refused): (Vec<_>, Vec<_>) =
+        [one, two, three].into_iter().partition(|reply| reply.status == 201);
+    assert_eq!((created.len(), refused.len()), (1, 2));
     for reply in &refused {
         reply.assert_problem(409, "limit_reached");
         assert!(reply.body["detail"].as_str().expect("a detail").contains("3 service accounts"));
