@@ -10,19 +10,17 @@ use std::time::Duration;
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection};
 use sqlx::query::Query;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::lock;
 use crate::metrics::Metrics;
+use crate::statement::within;
 
 /// How often it is done.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Rows of a batch.
 const BATCH: i64 = 500;
-
-/// How long a batch may take before its connection is given up.
-const BATCH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a token stays in its owner's list after it has expired, in days.
 const EXPIRED_TOKEN_DAYS: i32 = 30;
@@ -175,11 +173,4 @@ async fn in_batches(
             return Ok(total);
         }
     }
-}
-
-/// Bounds the time of a statement: a server that was stopped gives no error.
-async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    timeout(BATCH_TIMEOUT, work)
-        .await
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }

@@ -19,5 +19,6 @@ pub mod ops;
 pub mod outbox;
 pub mod relay;
 pub mod service;
+pub mod statement;
 pub mod status;
 pub mod stream;

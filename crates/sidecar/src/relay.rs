@@ -23,6 +23,7 @@ use crate::backoff::Backoff;
 use crate::lock;
 use crate::metrics::Metrics;
 use crate::outbox;
+use crate::statement::within;
 use crate::stream;
 
 /// How often a standby asks for the lock.
@@ -31,9 +32,6 @@ const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the leader looks without having been woken: for a NOTIFY that was
 /// lost with its connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How long one statement of the relay may take before its connection is given up.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long the backlog is worked on after a shutdown was asked for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,9 +56,6 @@ pub enum RelayError {
     /// The database failed; the lock is gone.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// The database did not answer in time; the lock is given up.
-    #[error("database: no answer within {} seconds", STATEMENT_TIMEOUT.as_secs())]
-    DatabaseTimeout,
     /// There is no connection to NATS.
     #[error("NATS: not connected")]
     NatsDisconnected,
@@ -287,14 +282,5 @@ impl Relay {
             .map_err(|error| error.to_string())?;
         self.metrics.publish_seconds.observe(started.elapsed().as_secs_f64());
         i64::try_from(acknowledgement.sequence).map_err(|error| error.to_string())
-    }
-}
-
-/// Bounds the time of a statement: a server that was stopped, or a network that
-/// swallows packets, gives no error.
-async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> Result<T, RelayError> {
-    match timeout(STATEMENT_TIMEOUT, work).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(RelayError::DatabaseTimeout),
     }
 }

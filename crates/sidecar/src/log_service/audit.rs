@@ -9,7 +9,7 @@ use std::time::Duration;
 use edd_auth_events::SOURCE;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{Connection, FromRow, PgConnection, Row};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, NotAcknowledged};
@@ -17,15 +17,13 @@ use super::contract::{LogEntry, LogLevel};
 use super::pause;
 use crate::backoff::Backoff;
 use crate::lock;
+use crate::statement::within;
 
 /// Rows that are read, and marked, at once.
 const BATCH: i64 = 100;
 
 /// How often the table is looked at, and a standby asks for the lock.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long one statement may take before its connection is given up.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long the row in flight may take after a stop was asked for; the rows
 /// before it are still to be marked.
@@ -49,9 +47,6 @@ enum AuditError {
     /// The database failed; the lock is gone.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
-    /// The database did not answer in time; the lock is given up.
-    #[error("database: no answer within {} seconds", STATEMENT_TIMEOUT.as_secs())]
-    DatabaseTimeout,
     /// The log service has not taken a row.
     #[error(transparent)]
     NotAcknowledged(#[from] NotAcknowledged),
@@ -100,7 +95,7 @@ async fn lead(
     }
     .await;
     // Ending the session gives the lock back.
-    let _ = timeout(STATEMENT_TIMEOUT, connection.close()).await;
+    let _ = within(connection.close()).await;
     result
 }
 
@@ -207,12 +202,4 @@ pub async fn unpushed(connection: &mut PgConnection) -> sqlx::Result<i64> {
     sqlx::query_scalar("select count(*) from audit_log where pushed_at is null")
         .fetch_one(connection)
         .await
-}
-
-/// Bounds the time of a statement, as the relay does.
-async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> Result<T, AuditError> {
-    match timeout(STATEMENT_TIMEOUT, work).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(AuditError::DatabaseTimeout),
-    }
 }
