@@ -160,17 +160,9 @@ mod tests {
     use super::*;
 
     fn bearer_of(values: &[&str]) -> Result<String, Error> {
-        let request = Request {
-            id: String::new(),
-            method: "GET".to_owned(),
-            path: "/me".to_owned(),
-            query: String::new(),
-            headers: values
-                .iter()
-                .map(|value| ("authorization".to_owned(), value.as_bytes().to_vec()))
-                .collect(),
-            body: Vec::new(),
-        };
+        let headers: Vec<(&str, &[u8])> =
+            values.iter().map(|value| ("authorization", value.as_bytes())).collect();
+        let request = Request::of_test(&headers, "");
         bearer(&request).map(str::to_owned)
     }
 

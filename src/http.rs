@@ -36,6 +36,19 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// A request of a unit test, with these headers and this body.
+    #[cfg(test)]
+    pub(crate) fn of_test(headers: &[(&str, &[u8])], body: &str) -> Self {
+        Self {
+            id: String::new(),
+            method: "POST".to_owned(),
+            path: "/".to_owned(),
+            query: String::new(),
+            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect(),
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
     /// Every value of a header, in order. Bytes: a header is not always text.
     pub(crate) fn header_values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_slice())
@@ -293,14 +306,7 @@ mod tests {
     use super::*;
 
     fn with_headers(headers: &[(&str, &[u8])]) -> Request {
-        Request {
-            id: String::new(),
-            method: "GET".to_owned(),
-            path: "/".to_owned(),
-            query: String::new(),
-            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect(),
-            body: Vec::new(),
-        }
+        Request::of_test(headers, "")
     }
 
     #[test]

@@ -157,14 +157,7 @@ mod tests {
     }
 
     fn error_of(content_type: &str, body: &str) -> Error {
-        let request = Request {
-            id: String::new(),
-            method: "POST".to_owned(),
-            path: "/login".to_owned(),
-            query: String::new(),
-            headers: vec![("content-type".to_owned(), content_type.as_bytes().to_vec())],
-            body: body.as_bytes().to_vec(),
-        };
+        let request = Request::of_test(&[("content-type", content_type.as_bytes())], body);
         json::<Login>(&request).expect_err("refused")
     }
 

@@ -67,17 +67,9 @@ mod tests {
     use super::*;
 
     fn versions_of(lines: &[&str]) -> Result<Option<String>, Error> {
-        versions(&Request {
-            id: String::new(),
-            method: "PATCH".to_owned(),
-            path: "/me".to_owned(),
-            query: String::new(),
-            headers: lines
-                .iter()
-                .map(|line| ("if-match".to_owned(), line.as_bytes().to_vec()))
-                .collect(),
-            body: Vec::new(),
-        })
+        let headers: Vec<(&str, &[u8])> =
+            lines.iter().map(|line| ("if-match", line.as_bytes())).collect();
+        versions(&Request::of_test(&headers, ""))
     }
 
     #[test]
