@@ -6,17 +6,10 @@ use crate::harness::{ADMIN, ADMIN_PASSWORD, PASSWORD, Service};
 
 const NEW_PASSWORD: &str = "another horse, another staple";
 
-/// A user called ada, and a token of a session of hers.
-async fn ada(service: &Service) -> (Value, String) {
-    let admin = service.login_admin().await;
-    let ada = service.create_user(&admin, "ada").await;
-    (ada, service.login("ada", PASSWORD).await)
-}
-
 #[tokio::test]
 async fn a_user_changes_and_removes_the_display_name() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     for (name, version) in [(json!("Ada"), 2), (Value::Null, 3), (json!(""), 4)] {
         let body = json!({"display_name": name});
         let reply = service.patch("/me").bearer(&token).json(&body).send().await;
@@ -42,7 +35,7 @@ async fn a_user_changes_and_removes_the_display_name() {
 #[tokio::test]
 async fn nothing_else_can_be_changed_by_oneself() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     for (body, field) in [
         (json!({}), "display_name"),
         (json!({"display_name": 7}), "display_name"),
@@ -60,7 +53,7 @@ async fn nothing_else_can_be_changed_by_oneself() {
 #[tokio::test]
 async fn if_match_keeps_two_writers_apart() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let read = service.get("/me").bearer(&token).send().await;
     let etag = read.header("etag").expect("an ETag").to_owned();
     let rename = async |etag: &str, name: &str| {
@@ -81,7 +74,7 @@ async fn if_match_keeps_two_writers_apart() {
 #[tokio::test]
 async fn a_new_password_ends_every_other_session() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let others = [service.login("ada", PASSWORD).await, service.login("ada", PASSWORD).await];
     let body = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
     let reply = service.put("/me/password").bearer(&token).json(&body).send().await;
@@ -112,7 +105,7 @@ async fn a_new_password_ends_every_other_session() {
 #[tokio::test]
 async fn the_current_password_is_needed() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     let change = async |current: &str, new: &str| {
         let body = json!({"current_password": current, "new_password": new});
         service.put("/me/password").bearer(&token).json(&body).send().await
@@ -133,7 +126,7 @@ async fn the_current_password_is_needed() {
 #[tokio::test]
 async fn a_session_that_has_ended_changes_nothing() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     service.post("/logout").bearer(&token).send().await;
     let rename = json!({"display_name": "Ada"});
     let password = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
@@ -152,7 +145,7 @@ async fn a_session_that_has_ended_changes_nothing() {
 #[tokio::test]
 async fn an_administrator_resets_a_password() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     let admin = service.login_admin().await;
     let path = format!("/admin/users/{}/password", ada["public_id"].as_str().expect("an id"));
     let body = json!({"new_password": NEW_PASSWORD});
@@ -182,7 +175,7 @@ async fn an_administrator_resets_a_password() {
 #[tokio::test]
 async fn a_login_that_is_under_way_does_not_survive_a_new_password() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let mut database = service.database().await;
     // Both wait for the row of the user: the change of the password first.
     sqlx::raw_sql("begin; select id from users where username = 'ada' for update")

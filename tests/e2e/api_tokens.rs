@@ -6,9 +6,7 @@ use crate::harness::{PASSWORD, Service};
 
 /// A service account of ada's, a session's token of hers, and ada.
 async fn ada(service: &Service) -> (Value, String, Value) {
-    let admin = service.login_admin().await;
-    let ada = service.create_user(&admin, "ada").await;
-    let token = service.login("ada", PASSWORD).await;
+    let (ada, token) = service.ada().await;
     (service.create_service_account(&token).await, token, ada)
 }
 

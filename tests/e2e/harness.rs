@@ -161,6 +161,13 @@ impl Service {
         reply.body
     }
 
+    /// Creates a user called ada, who logs in. Returns her and her session's token.
+    pub(crate) async fn ada(&self) -> (Value, String) {
+        let admin = self.login_admin().await;
+        let ada = self.create_user(&admin, "ada").await;
+        (ada, self.login("ada", PASSWORD).await)
+    }
+
     /// Creates a service account of the user whose token it is, with one scope.
     pub(crate) async fn create_service_account(&self, token: &str) -> Value {
         let me = self.get("/me").bearer(token).send().await.body;

@@ -2,13 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{PASSWORD, Service};
-
-async fn ada(service: &Service) -> (Value, String) {
-    let admin = service.login_admin().await;
-    let ada = service.create_user(&admin, "ada").await;
-    (ada, service.login("ada", PASSWORD).await)
-}
+use crate::harness::Service;
 
 fn path_of(service_account: &Value) -> String {
     format!("/service-accounts/{}", service_account["service_account_id"].as_str().expect("an id"))
@@ -17,7 +11,7 @@ fn path_of(service_account: &Value) -> String {
 #[tokio::test]
 async fn the_life_of_a_service_account() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     let owner = ada["public_id"].as_str().expect("an id");
     let scopes = json!({format!("sfs.{owner}.files"): ["read", "write"]});
     let body = json!({"name": "CI of the wiki", "scopes": scopes});
@@ -77,7 +71,7 @@ async fn the_life_of_a_service_account() {
 #[tokio::test]
 async fn pages_hold_the_own_service_accounts_in_the_order_of_their_age() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let admin = service.login_admin().await;
     service.create_service_account(&admin).await;
     let mut created = Vec::new();
@@ -101,7 +95,7 @@ async fn pages_hold_the_own_service_accounts_in_the_order_of_their_age() {
 #[tokio::test]
 async fn nobody_else_reads_or_changes_a_service_account() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let path = path_of(&service.create_service_account(&token).await);
     // Not even an administrator.
     let admin = service.login_admin().await;
@@ -130,7 +124,7 @@ async fn nobody_else_reads_or_changes_a_service_account() {
 #[tokio::test]
 async fn bad_input_names_its_field() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     let own = format!("sfs.{}", ada["public_id"].as_str().expect("an id"));
     for (body, field) in [
         (json!({"scopes": {}}), "name"),
@@ -177,7 +171,7 @@ async fn a_catalogue_restricts_scopes() {
 #[tokio::test]
 async fn if_match_keeps_two_writers_apart() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let path = path_of(&service.create_service_account(&token).await);
     let change = async |etag: &str| {
         let request = service.put(&format!("{path}/scopes")).bearer(&token);
@@ -195,7 +189,7 @@ async fn if_match_keeps_two_writers_apart() {
 #[tokio::test]
 async fn there_is_a_limit_and_many_at_once_do_not_pass_it() {
     let service = Service::start_with(&[("service_accounts_per_user", "3")]).await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     for _ in 0..2 {
         service.create_service_account(&token).await;
     }
@@ -230,7 +224,7 @@ async fn there_is_a_limit_and_many_at_once_do_not_pass_it() {
 #[tokio::test]
 async fn deleting_the_owner_deletes_and_announces_them() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     let mut accounts = Vec::new();
     for _ in 0..2 {
         accounts.push(service.create_service_account(&token).await);
@@ -253,7 +247,7 @@ async fn deleting_the_owner_deletes_and_announces_them() {
 #[tokio::test]
 async fn an_account_that_is_made_while_its_owner_is_deleted_is_announced_as_deleted() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     let admin = service.login_admin().await;
     let mut database = service.database().await;
     // The transaction of a POST that has not committed yet.

@@ -4,12 +4,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{PASSWORD, Service};
 
-async fn ada(service: &Service) -> (Value, String) {
-    let admin = service.login_admin().await;
-    let ada = service.create_user(&admin, "ada").await;
-    (ada, service.login("ada", PASSWORD).await)
-}
-
 fn ids(body: &Value) -> Vec<&str> {
     let sessions = body["sessions"].as_array().expect("sessions");
     sessions.iter().map(|session| session["session_id"].as_str().expect("an id")).collect()
@@ -28,7 +22,7 @@ async fn invalidations(service: &Service) -> Vec<(String, Value)> {
 #[tokio::test]
 async fn a_user_sees_the_own_sessions_and_which_one_asks() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     service.login("ada", PASSWORD).await;
     let reply = service.get("/me/sessions").bearer(&token).send().await;
     assert_eq!(reply.status, 200, "{}", reply.body);
@@ -45,7 +39,7 @@ async fn a_user_sees_the_own_sessions_and_which_one_asks() {
 #[tokio::test]
 async fn pages_of_sessions_hold_each_once() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     for _ in 0..4 {
         service.login("ada", PASSWORD).await;
     }
@@ -84,7 +78,7 @@ async fn pages_of_sessions_hold_each_once() {
 #[tokio::test]
 async fn administrators_see_whose_sessions_they_are() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     service.get("/admin/sessions").bearer(&token).send().await.assert_problem(403, "forbidden");
     let admin = service.login_admin().await;
     let path = format!("/admin/sessions?user={}", ada["public_id"].as_str().expect("an id"));
@@ -102,7 +96,7 @@ async fn administrators_see_whose_sessions_they_are() {
 #[tokio::test]
 async fn a_user_ends_one_of_the_own_sessions_and_nobody_elses() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let other = service.login("ada", PASSWORD).await;
     let admin = service.login_admin().await;
     let of = async |token: &str| {
@@ -131,7 +125,7 @@ async fn a_user_ends_one_of_the_own_sessions_and_nobody_elses() {
 #[tokio::test]
 async fn a_user_ends_all_other_sessions() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let others = [service.login("ada", PASSWORD).await, service.login("ada", PASSWORD).await];
     assert_eq!(service.delete("/me/sessions").bearer(&token).send().await.status, 204);
     for other in &others {
@@ -149,7 +143,7 @@ async fn a_user_ends_all_other_sessions() {
 #[tokio::test]
 async fn an_administrator_ends_a_session() {
     let service = Service::start().await;
-    let (ada, token) = ada(&service).await;
+    let (ada, token) = service.ada().await;
     let admin = service.login_admin().await;
     let list = service.get("/me/sessions").bearer(&token).send().await;
     let id = ids(&list.body)[0].to_owned();
@@ -171,7 +165,7 @@ async fn an_administrator_ends_a_session() {
 #[tokio::test]
 async fn an_expired_session_is_none() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let admin = service.login_admin().await;
     let list = service.get("/me/sessions").bearer(&token).send().await;
     let id = ids(&list.body)[0].to_owned();
@@ -190,7 +184,7 @@ async fn an_expired_session_is_none() {
 #[tokio::test]
 async fn a_session_that_is_ended_while_its_request_waits_changes_nothing_any_more() {
     let service = Service::start().await;
-    let (_, token) = ada(&service).await;
+    let (_, token) = service.ada().await;
     let account = service.create_service_account(&token).await;
     let scopes = format!(
         "/service-accounts/{}/scopes",
