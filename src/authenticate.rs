@@ -5,6 +5,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use crate::api_token::ApiToken;
+use crate::browser;
 use crate::context::Context;
 use crate::db::Param;
 use crate::error::Error;
@@ -56,7 +57,9 @@ enum Token {
 ///
 /// [`Error::MissingToken`] or [`Error::InvalidToken`].
 pub(crate) async fn user(ctx: &Context, request: &Request) -> Result<User, Error> {
-    if let Some(token) = ApiToken::parse(bearer(request)?) {
+    if let Credential::Bearer(token) = credential(ctx, request)?
+        && let Some(token) = ApiToken::parse(token)
+    {
         return Ok(identity(ctx, &token).await?.ok_or(Error::InvalidToken)?.user);
     }
     let sid = claims(ctx, request)?.sid.to_string();
@@ -97,14 +100,38 @@ pub(crate) async fn admin(ctx: &Context, request: &Request) -> Result<User, Erro
 ///
 /// # Errors
 ///
-/// [`Error::MissingToken`], [`Error::InvalidToken`], or, when the token is a
-/// service account's, [`Error::SessionRequired`].
+/// [`Error::MissingToken`], [`Error::InvalidToken`], when the token is a service
+/// account's, [`Error::SessionRequired`], and when another site has sent the cookie,
+/// [`Error::CrossSite`].
 pub(crate) fn claims(ctx: &Context, request: &Request) -> Result<Claims, Error> {
-    let token = bearer(request)?;
-    if ApiToken::parse(token).is_some() {
-        return Err(Error::SessionRequired);
+    match credential(ctx, request)? {
+        Credential::Bearer(token) if ApiToken::parse(token).is_some() => {
+            Err(Error::SessionRequired)
+        }
+        Credential::Bearer(token) | Credential::Cookie(token) => ctx.config.token_key.verify(token),
     }
-    ctx.config.token_key.verify(token)
+}
+
+/// What a request shows.
+enum Credential<'a> {
+    /// A token of either kind, in the `Authorization` header.
+    Bearer(&'a str),
+    /// A session's token, in the cookie.
+    Cookie(&'a str),
+}
+
+/// The header, or else the cookie. A browser sends the cookie whoever made it send
+/// the request, so what changes something has to come from a page of this service.
+fn credential<'a>(ctx: &Context, request: &'a Request) -> Result<Credential<'a>, Error> {
+    let from_header = bearer(request);
+    if !matches!(from_header, Err(Error::MissingToken)) {
+        return from_header.map(Credential::Bearer);
+    }
+    let token = browser::session_cookie(request)?.ok_or(Error::MissingToken)?;
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        browser::check_site(request, &ctx.config.cors_allowed_origins)?;
+    }
+    Ok(Credential::Cookie(token))
 }
 
 /// Looks the token of a service account up, and notes that it was used.

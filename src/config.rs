@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use edd_auth_rules::scope::Catalog;
 use edd_auth_rules::setting;
+use edd_auth_rules::signing_key::SigningKey;
 use spin_sdk::variables;
 
 use crate::error::Error;
-use crate::token::TokenKey;
+use crate::token::{Keys, TokenKey};
 
 /// What the variables say, checked.
 pub(crate) struct Config {
@@ -31,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) tokens_per_service_account: i64,
     /// Proxies in front of this service whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxy_hops: usize,
+    /// Origins of the pages that may call this service from a browser.
+    pub(crate) cors_allowed_origins: Vec<String>,
 }
 
 /// A text that `Debug` does not show.
@@ -60,6 +63,16 @@ impl Config {
         Self::from_lookup(|name| variables::get(name).ok())
     }
 
+    /// Reads `cors_allowed_origins` alone, for the responses that carry no more of
+    /// the configuration than that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misconfigured`] when it is malformed.
+    pub(crate) fn load_origins() -> Result<Vec<String>, Error> {
+        origins(&|name: &str| variables::get(name).ok())
+    }
+
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let optional = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let required = |name: &str| {
@@ -68,6 +81,10 @@ impl Config {
         };
         let limit = |name: &str| by_rule(name, &required(name)?, setting::limit);
         let jwt_secret = required("jwt_secret")?;
+        let previous_secret = optional("jwt_secret_previous");
+        let signing_key = |name: &str| {
+            optional(name).map(|pem| by_rule(name, &pem, SigningKey::parse)).transpose()
+        };
         let service_api_key = optional("service_api_key");
         if let Some(key) = &service_api_key {
             by_rule("service_api_key", key, setting::key)?;
@@ -75,7 +92,15 @@ impl Config {
         Ok(Self {
             database_url: Secret(required("database_url")?),
             token_key: TokenKey::new(
-                by_rule("jwt_secret", &jwt_secret, setting::key)?.as_bytes(),
+                Keys {
+                    secret: by_rule("jwt_secret", &jwt_secret, setting::key)?,
+                    previous_secret: previous_secret
+                        .as_deref()
+                        .map(|secret| by_rule("jwt_secret_previous", secret, setting::key))
+                        .transpose()?,
+                    signing_key: signing_key("jwt_signing_key")?,
+                    previous_signing_key: signing_key("jwt_signing_key_previous")?,
+                },
                 required("jwt_issuer")?,
                 required("jwt_audience")?,
             ),
@@ -99,8 +124,14 @@ impl Config {
                 &required("trusted_proxy_hops")?,
                 setting::proxy_hops,
             )?,
+            cors_allowed_origins: origins(&lookup)?,
         })
     }
+}
+
+fn origins(lookup: &impl Fn(&str) -> Option<String>) -> Result<Vec<String>, Error> {
+    let name = "cors_allowed_origins";
+    by_rule(name, &lookup(name).unwrap_or_default(), setting::origins)
 }
 
 /// The value of a variable, as a rule reads it.
@@ -166,6 +197,10 @@ mod tests {
             ("service_accounts_per_user", Some("-1")),
             ("tokens_per_service_account", None),
             ("trusted_proxy_hops", Some("all")),
+            ("jwt_secret_previous", Some("0123456789")),
+            ("jwt_signing_key", Some("-----BEGIN PRIVATE KEY-----0123456789")),
+            ("jwt_signing_key_previous", Some("0123456789")),
+            ("cors_allowed_origins", Some("*")),
         ] {
             match load_with((name, value)) {
                 Err(Error::Misconfigured(reason)) => {

@@ -42,6 +42,10 @@ pub(crate) enum Error {
     SessionRequired,
     /// The key of a service is missing or wrong.
     InvalidServiceKey,
+    /// A request with a cookie that no page of this service has sent.
+    CrossSite,
+    /// The page that asks may not call this service.
+    OriginNotAllowed,
     /// The user is not an administrator.
     Forbidden,
     /// An administrator tried to delete itself.
@@ -54,6 +58,8 @@ pub(crate) enum Error {
     ServiceAccountNotFound,
     /// The service account has no token with this id.
     TokenNotFound,
+    /// Nobody knows at which address this service is reached.
+    NoDiscovery,
     /// Another user has this name.
     UsernameTaken,
     /// Nobody would be an administrator any more.
@@ -117,6 +123,8 @@ impl Error {
             Self::InvalidCredentials(_) => (401, "invalid_credentials", "Invalid credentials"),
             Self::WrongPassword => (403, "wrong_password", "Wrong password"),
             Self::SessionRequired => (403, "session_required", "Session required"),
+            Self::CrossSite => (403, "cross_site", "Cross-site request"),
+            Self::OriginNotAllowed => (403, "origin_not_allowed", "Origin not allowed"),
             Self::InvalidServiceKey => (401, "invalid_service_key", "Invalid service key"),
             Self::Forbidden => (403, "forbidden", "Forbidden"),
             Self::SelfForbidden => (403, "self_forbidden", "Not on yourself"),
@@ -126,6 +134,7 @@ impl Error {
                 (404, "service_account_not_found", "Service account not found")
             }
             Self::TokenNotFound => (404, "token_not_found", "Token not found"),
+            Self::NoDiscovery => (404, "no_discovery", "No discovery"),
             Self::UsernameTaken => (409, "username_taken", "Username taken"),
             Self::LastAdmin => (409, "last_admin", "Last administrator"),
             Self::LimitReached { .. } => (409, "limit_reached", "Limit reached"),
@@ -172,6 +181,17 @@ impl Error {
             Self::InvalidServiceKey => {
                 "Send the key of the service in the header Authorization: Bearer.".to_owned()
             }
+            Self::CrossSite => {
+                "With the session's cookie, a change has to come from a page of this service or of \
+                 an origin that cors_allowed_origins names; other clients send the token in the \
+                 header Authorization: Bearer."
+                    .to_owned()
+            }
+            Self::OriginNotAllowed => {
+                "Pages of this origin may not call this service; cors_allowed_origins names those \
+                 that may."
+                    .to_owned()
+            }
             Self::SelfForbidden => {
                 "You can't delete yourself; ask another administrator.".to_owned()
             }
@@ -190,6 +210,11 @@ impl Error {
             Self::PreconditionFailed => {
                 "It has changed since you read it; read it again, and repeat your change if it \
                  still makes sense."
+                    .to_owned()
+            }
+            Self::NoDiscovery => {
+                "Discovery is off; set the variable jwt_issuer to the address of this service, \
+                 such as https://auth.example.org."
                     .to_owned()
             }
             Self::UsernameTaken => "Another user has this username.".to_owned(),

@@ -7,6 +7,8 @@ use serde::Serialize;
 use spin_sdk::http::{IncomingRequest, Method as SpinMethod, Response as SpinResponse};
 use uuid::Uuid;
 
+use crate::browser;
+use crate::config::Config;
 use crate::error::Error;
 use crate::router;
 
@@ -87,6 +89,15 @@ impl Request {
     fn peer_address(&self) -> Option<IpAddr> {
         let value = self.header_values("spin-client-addr").last()?;
         address_of(std::str::from_utf8(value).ok()?)
+    }
+
+    /// The host, and the port unless it is the usual one, that the client has asked.
+    /// WASI takes the `Host` header away; Spin puts `spin-full-url` behind whatever a
+    /// client may have sent under that name.
+    pub(crate) fn host(&self) -> Option<&str> {
+        let url = std::str::from_utf8(self.header_values("spin-full-url").last()?).ok()?;
+        let (_, rest) = url.split_once("://")?;
+        rest.split('/').next()
     }
 
     /// The client's `User-Agent`, fit for a text column.
@@ -190,12 +201,18 @@ pub(crate) async fn serve(incoming: IncomingRequest) -> SpinResponse {
         Ok(()) => router::answer(&request).await,
         Err(error) => Err(error),
     };
-    let response = answer.unwrap_or_else(|error| {
+    let mut response = answer.unwrap_or_else(|error| {
         if let Some(cause) = error.cause() {
             log_error(&request.id, &error, cause);
         }
         Response::from(&error)
     });
+    // Refusals as well: a page has to tell its user what is wrong.
+    if request.header("origin").is_some()
+        && let Ok(allowed) = Config::load_origins()
+    {
+        browser::share(&request, &allowed, &mut response);
+    }
     into_spin(response, request.id)
 }
 

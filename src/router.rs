@@ -1,10 +1,13 @@
 //! From method and path to the verb that answers.
 
+use crate::browser;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::Error;
 use crate::http::{Request, Response};
-use crate::{account, api_token, audit, health, openapi, service, service_account, session, user};
+use crate::{
+    account, api_token, audit, discovery, health, openapi, service, service_account, session, user,
+};
 
 /// What a path names. `{id}`s are taken as they stand; the verbs look at them.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ enum Resource<'a> {
     Introspect,
     SnapshotUsers,
     SnapshotIdentities,
+    Jwks,
+    OpenidConfiguration,
 }
 
 impl<'a> Resource<'a> {
@@ -66,6 +71,8 @@ impl<'a> Resource<'a> {
             ["introspect"] => Self::Introspect,
             ["snapshot", "users"] => Self::SnapshotUsers,
             ["snapshot", "identities"] => Self::SnapshotIdentities,
+            [".well-known", "jwks.json"] => Self::Jwks,
+            [".well-known", "openid-configuration"] => Self::OpenidConfiguration,
             _ => return None,
         })
     }
@@ -84,7 +91,9 @@ impl<'a> Resource<'a> {
             | Self::Sessions
             | Self::Audit
             | Self::SnapshotUsers
-            | Self::SnapshotIdentities => "GET, HEAD",
+            | Self::SnapshotIdentities
+            | Self::Jwks
+            | Self::OpenidConfiguration => "GET, HEAD",
             Self::Login | Self::Logout | Self::Introspect => "POST",
             Self::Me => "GET, HEAD, PATCH",
             Self::Users | Self::ServiceAccounts | Self::Tokens(_) => "GET, HEAD, POST",
@@ -108,6 +117,9 @@ pub(crate) async fn answer(request: &Request) -> Result<Response, Error> {
         "HEAD" => "GET",
         method => method,
     };
+    if browser::is_preflight(request) {
+        return browser::preflight(request, &Config::load_origins()?, resource.allow());
+    }
     // These two need no configuration.
     match (&resource, method) {
         (Resource::Healthz, "GET") => return Ok(health::healthz::handle()),
@@ -167,6 +179,8 @@ async fn dispatch(
         (Resource::Introspect, "POST") => service::introspect::handle(ctx, request).await,
         (Resource::SnapshotUsers, "GET") => service::snapshot::users(ctx, request).await,
         (Resource::SnapshotIdentities, "GET") => service::snapshot::identities(ctx, request).await,
+        (Resource::Jwks, "GET") => Ok(discovery::jwks::handle(ctx)),
+        (Resource::OpenidConfiguration, "GET") => discovery::openid_configuration::handle(ctx),
         (resource, _) => Err(Error::MethodNotAllowed(resource.allow())),
     }
 }

@@ -48,11 +48,14 @@ enum Output {
 }
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
-    let sid = authenticate::claims(ctx, request)?.sid.to_string();
+    let claims = authenticate::claims(ctx, request)?;
+    let sid = claims.sid.to_string();
     let input: Input = input::json(request)?;
     let current = Password::presented(&input.current_password)
         .map_err(|refusal| Error::field("current_password", refusal))?;
-    let new = Password::chosen(&input.new_password, ctx.config.password_min_length)
+    // As they were at the login: near enough, and it costs no statement.
+    let context = [claims.username.as_str(), claims.display_name.as_deref().unwrap_or_default()];
+    let new = Password::chosen(&input.new_password, ctx.config.password_min_length, &context)
         .map_err(|refusal| Error::field("new_password", refusal))?;
     let (network, facts) = (ctx.network(request), ctx.facts(request));
     for _ in 0..MAX_TRIES {

@@ -4,7 +4,7 @@
 with target as (
     -- The lock on the user is what end_other_sessions asks for; the one on the session
     -- sees to it that it has not been ended meanwhile.
-    select users.id, users.public_id, users.username, users.password_hash
+    select users.id, users.public_id, users.canonical_username, users.password_hash
     from sessions join users on users.id = sessions.user_id
     where sessions.id = $1::text and sessions.expires_at > now() and not users.disabled
     for no key update of users for key share of sessions
@@ -13,9 +13,9 @@ with target as (
     update users set password_hash = $3::text
     from target
     where users.id = target.id and target.password_hash = $2::text
-    returning users.id, users.public_id, users.username
+    returning users.id, users.public_id, users.canonical_username
 ), cleared as (
-    select login_succeeded(username, $5::text) from changed
+    select login_succeeded(canonical_username, $5::text) from changed
 ), ended as (
     -- The caller's own session stays.
     select end_other_sessions(id, $1::text, 'password_changed') as sessions from changed

@@ -2,12 +2,12 @@
 -- $1 session id, text; $2 network of the client, text
 -- $3 facts about the request, text of a JSON object
 with account as (
-    select users.public_id, users.username, users.password_hash
+    select users.public_id, users.username, users.canonical_username, users.password_hash
     from sessions join users on users.id = sessions.user_id
     where sessions.id = $1::text and sessions.expires_at > now() and not users.disabled
 ), attempt as materialized (
     -- Whoever has a session is not a stranger to the name.
-    select login_attempt(username, $2::text, true) as decision from account
+    select login_attempt(canonical_username, $2::text, true) as decision from account
 ), refused as (
     select decision from attempt where not (decision ->> 'allowed')::boolean
 ), audited as (

@@ -1,18 +1,20 @@
 //! `POST /login`: a name and a password for a token.
 //!
-//! 200 with the token; 400 `invalid_json`, `invalid_field`; 401
-//! `invalid_credentials`; 415; 429 `too_many_attempts`. Event: `SessionCreated`.
+//! 200 with the token, in the body or, with `"cookie": true`, in a cookie; 400
+//! `invalid_json`, `invalid_field`; 401 `invalid_credentials`; 403 `cross_site`; 415;
+//! 429 `too_many_attempts`. Event: `SessionCreated`.
 //!
 //! A name that nobody has, a wrong password and a disabled user get the same
 //! answer after the same work: two statements, one of them for the audit log, and
 //! one hash (OWASP Authentication Cheat Sheet, "Authentication and Error Messages").
 
 use edd_auth_rules::password::{DUMMY_HASH, Password, Verdict};
-use edd_auth_rules::text;
+use edd_auth_rules::text::Username;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audit::{self, Failure};
+use crate::browser;
 use crate::context::Context;
 use crate::db::Param;
 use crate::error::Error;
@@ -20,7 +22,7 @@ use crate::http::{Request, Response};
 use crate::input;
 use crate::throttle::Quota;
 use crate::token::Claims;
-use crate::user::User;
+use crate::user::{self, User};
 
 const FIND: &str = include_str!("login_find.sql");
 const OPEN: &str = include_str!("login_open.sql");
@@ -34,13 +36,16 @@ const MAX_TRIES: usize = 3;
 struct Input {
     username: String,
     password: String,
+    /// Whether the token goes into a cookie, and nowhere else.
+    #[serde(default)]
+    cookie: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Lookup {
     Found { quota: Quota, user_id: i32, public_id: String, password_hash: String, disabled: bool },
-    Unknown { quota: Quota },
+    Unknown { quota: Quota, stand_in: Option<String> },
     Throttled { quota: Quota },
 }
 
@@ -53,8 +58,11 @@ enum Opened {
 
 #[derive(Serialize)]
 struct Output {
-    token: String,
-    token_type: &'static str,
+    /// Not for the page when the browser keeps it: no script is to read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
     expires_at: String,
     expires_in: i64,
     user: User,
@@ -62,13 +70,17 @@ struct Output {
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
     let input: Input = input::json(request)?;
-    text::check_username(&input.username).map_err(|refusal| Error::field("username", refusal))?;
+    if input.cookie {
+        // Nobody is logged in by another site, as somebody else.
+        browser::check_site(request, &ctx.config.cors_allowed_origins)?;
+    }
+    let username = user::parse_username(&input.username)?;
     let password = Password::presented(&input.password)
         .map_err(|refusal| Error::field("password", refusal))?;
     for _ in 0..MAX_TRIES {
-        let verified = verify(ctx, request, &input.username, &password).await?;
-        if let Some(response) = open(ctx, request, &input.username, &verified).await? {
-            return Ok(response);
+        let verified = verify(ctx, request, &username, &password).await?;
+        if let Some((token, output)) = open(ctx, request, &username, &verified).await? {
+            return Ok(respond(token, output, input.cookie));
         }
     }
     Err(Error::DatabaseUnavailable(format!("the account changed in each of {MAX_TRIES} tries")))
@@ -84,15 +96,16 @@ struct Verified {
 async fn verify(
     ctx: &Context,
     request: &Request,
-    username: &str,
+    username: &Username,
     password: &Password,
 ) -> Result<Verified, Error> {
     let (network, facts) = (ctx.network(request), ctx.facts(request));
-    let params = [Param::Text(username), Param::Text(&network), Param::Text(&facts)];
+    let params = [Param::Text(username.canonical()), Param::Text(&network), Param::Text(&facts)];
     let found = ctx.db.one(FIND, &params).await?;
     let (stored, quota) = match &found {
         Lookup::Found { password_hash, quota, .. } => (password_hash.as_str(), *quota),
-        Lookup::Unknown { quota } => (DUMMY_HASH, *quota),
+        // Where there are users, imported ones may have other hashes than today's.
+        Lookup::Unknown { quota, stand_in } => (stand_in.as_deref().unwrap_or(DUMMY_HASH), *quota),
         Lookup::Throttled { quota } => return Err(Error::Throttled(*quota)),
     };
     let verdict = ctx.verify(password, stored)?;
@@ -116,13 +129,23 @@ async fn verify(
     Err(Error::InvalidCredentials(quota))
 }
 
-/// Opens the session. `None` when the account has changed since it was verified.
+/// The token for the caller's own hands, or for its browser's.
+fn respond(token: String, output: Output, cookie: bool) -> Response {
+    if cookie {
+        let mut response = Response::ok(&output);
+        browser::set_session_cookie(&mut response, &token, output.expires_in);
+        return response;
+    }
+    Response::ok(&Output { token: Some(token), token_type: Some("Bearer"), ..output })
+}
+
+/// Opens the session, and signs its token. `None` when the account has changed since it was verified.
 async fn open(
     ctx: &Context,
     request: &Request,
-    username: &str,
+    username: &Username,
     verified: &Verified,
-) -> Result<Option<Response>, Error> {
+) -> Result<Option<(String, Output)>, Error> {
     let sid = Uuid::now_v7();
     let session_id = sid.to_string();
     let (network, facts) = (ctx.network(request), ctx.facts(request));
@@ -134,7 +157,7 @@ async fn open(
         Param::Float8(ctx.config.session_ttl.as_secs_f64().floor()),
         Param::Text(&ctx.config.admin_username),
         Param::Text(&facts),
-        Param::Text(username),
+        Param::Text(username.canonical()),
         Param::Text(&network),
     ];
     match ctx.db.one(OPEN, &params).await? {
@@ -149,13 +172,14 @@ async fn open(
                 iat: issued_at,
                 exp: expires_at,
             })?;
-            Ok(Some(Response::ok(&Output {
-                token,
-                token_type: "Bearer",
+            let output = Output {
+                token: None,
+                token_type: None,
                 expires_at: expires_at_text,
                 expires_in: expires_at - issued_at,
                 user,
-            })))
+            };
+            Ok(Some((token, output)))
         }
         Opened::Retry => Ok(None),
     }

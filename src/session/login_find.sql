@@ -1,10 +1,10 @@
 -- session::login, 1 of 2: the account that a username names, if it may be tried
--- $1 username, text; $2 network of the client, text
+-- $1 canonical username, text; $2 network of the client, text
 -- $3 facts about the request, text of a JSON object
 with account as (
     select id, public_id, password_hash, disabled
     from users
-    where lower(username) = lower($1::text)
+    where canonical_username = $1::text
 ), attempt as materialized (
     select login_attempt($1::text, $2::text, exists (
         select from known_networks join account on user_id = account.id
@@ -21,9 +21,10 @@ with account as (
 )
 select coalesce(
     (select jsonb_build_object('outcome', 'throttled', 'quota', decision) from refused),
+    -- The stand-in is looked up whether it is needed or not.
     (select jsonb_build_object(
-         'outcome', 'found', 'quota', decision, 'user_id', id, 'public_id', public_id,
-         'password_hash', password_hash, 'disabled', disabled)
-     from account, attempt),
-    (select jsonb_build_object('outcome', 'unknown', 'quota', decision) from attempt)
+         'outcome', case when id is null then 'unknown' else 'found' end,
+         'quota', decision, 'user_id', id, 'public_id', public_id,
+         'password_hash', password_hash, 'disabled', disabled, 'stand_in', stand_in($1::text))
+     from attempt left join account on true)
 )

@@ -1,7 +1,7 @@
 -- session::login, 2 of 2: the session of an account whose password was right
 -- $1 user id, int4; $2 the hash that was verified, text; $3 its replacement, text or null
 -- $4 session id, text; $5 time to live in seconds, float8; $6 ADMIN_USERNAME, text
--- $7 facts about the request, text of a JSON object; $8 username as it was typed, text
+-- $7 facts about the request, text of a JSON object; $8 canonical username, text
 -- $9 network of the client, text
 with account as (
     -- The lock orders this login before or after whatever disables, deletes or

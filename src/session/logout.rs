@@ -5,6 +5,7 @@
 
 use super::Ending;
 use crate::authenticate;
+use crate::browser;
 use crate::context::Context;
 use crate::db::Param;
 use crate::error::Error;
@@ -15,7 +16,13 @@ const SQL: &str = include_str!("logout.sql");
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
     let sid = authenticate::claims(ctx, request)?.sid.to_string();
     match ctx.db.one(SQL, &[Param::Text(&sid), Param::Text(&ctx.facts(request))]).await? {
-        Ending::Ended => Ok(Response::no_content()),
+        Ending::Ended => {
+            let mut response = Response::no_content();
+            if browser::session_cookie(request)?.is_some() {
+                browser::clear_session_cookie(&mut response);
+            }
+            Ok(response)
+        }
         Ending::NotFound | Ending::NotLive => Err(Error::InvalidToken),
     }
 }

@@ -7,7 +7,7 @@ use edd_auth_rules::password::Password;
 use edd_auth_rules::public_id;
 use serde::Deserialize;
 
-use super::{User, check_display_name, check_username};
+use super::{User, check_display_name, parse_username};
 use crate::authenticate;
 use crate::context::Context;
 use crate::db::Param;
@@ -40,9 +40,10 @@ enum Output {
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
     let admin = authenticate::admin(ctx, request).await?;
     let input: Input = input::json(request)?;
-    check_username(&input.username)?;
+    let username = parse_username(&input.username)?;
     input.display_name.as_deref().map_or(Ok(()), check_display_name)?;
-    let password = Password::chosen(&input.password, ctx.config.password_min_length)
+    let context = [username.as_str(), input.display_name.as_deref().unwrap_or_default()];
+    let password = Password::chosen(&input.password, ctx.config.password_min_length, &context)
         .map_err(|refusal| Error::field("password", refusal))?;
     let hash = ctx.hash(&password)?;
     let facts = ctx.facts(request);
@@ -50,12 +51,13 @@ pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response,
         let public_id = public_id::generate();
         let params = [
             Param::Text(&public_id),
-            Param::Text(&input.username),
+            Param::Text(username.as_str()),
             Param::OptionalText(input.display_name.as_deref()),
             Param::Text(&hash),
             Param::Text(&ctx.config.admin_username),
             Param::Text(&admin.public_id),
             Param::Text(&facts),
+            Param::Text(username.canonical()),
         ];
         match ctx.db.one(SQL, &params).await? {
             Output::Created { user } => {

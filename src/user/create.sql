@@ -2,13 +2,13 @@
 -- $1 public id, text; $2 username, text; $3 display name, text or null
 -- $4 password hash, text; $5 ADMIN_USERNAME, text
 -- $6 public id of the administrator, text or null; $7 facts about the request, text of a JSON
--- object or null
+-- object or null; $8 canonical username, text
 with holder as (
-    select lock_username($2::text) as user_id
+    select lock_canonical_username($8::text) as user_id
 ), created as (
     -- The name is free, or nobody gets here: what can conflict is the public id.
-    insert into users (public_id, username, display_name, password_hash)
-    select $1::text, $2::text, $3::text, $4::text
+    insert into users (public_id, username, canonical_username, display_name, password_hash)
+    select $1::text, $2::text, $8::text, $3::text, $4::text
     from holder
     where user_id is null
     on conflict do nothing

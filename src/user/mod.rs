@@ -1,6 +1,6 @@
 //! Users, as administrators manage them.
 
-use edd_auth_rules::text;
+use edd_auth_rules::text::{self, Username};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -37,8 +37,8 @@ pub(crate) struct User {
     pub(crate) version: i64,
 }
 
-fn check_username(username: &str) -> Result<(), Error> {
-    text::check_username(username).map_err(|refusal| Error::field("username", refusal))
+pub(crate) fn parse_username(typed: &str) -> Result<Username, Error> {
+    Username::parse(typed).map_err(|refusal| Error::field("username", refusal))
 }
 
 pub(crate) fn check_display_name(display_name: &str) -> Result<(), Error> {

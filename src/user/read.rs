@@ -22,9 +22,15 @@ enum Output {
 
 pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result<Response, Error> {
     authenticate::admin(ctx, request).await?;
+    let user = find(ctx, id).await?.ok_or(Error::UserNotFound)?;
+    Ok(Response::ok(&user).with_etag(user.version))
+}
+
+/// The user with this public id.
+pub(super) async fn find(ctx: &Context, id: &str) -> Result<Option<User>, Error> {
     let params = [Param::Text(id), Param::Text(&ctx.config.admin_username)];
     match ctx.db.one(SQL, &params).await? {
-        Output::Found { user } => Ok(Response::ok(&user).with_etag(user.version)),
-        Output::NotFound => Err(Error::UserNotFound),
+        Output::Found { user } => Ok(Some(user)),
+        Output::NotFound => Ok(None),
     }
 }

@@ -3,6 +3,7 @@
 -- $3 ADMIN_USERNAME, text
 -- $4 versions of If-Match, text like 3,4 or null; $5 public id of the administrator, text
 -- $6 facts about the request, text of a JSON object
+-- $7 canonical form of the username in $2, text or null
 with wanted as (
     select $2::text::jsonb as field
 ), target as (
@@ -11,6 +12,7 @@ with wanted as (
     -- What the row is to become.
     select target.id, target.version,
            coalesce(field ->> 'username', target.username) as username,
+           coalesce($7::text, target.canonical_username) as canonical_username,
            case when field ? 'display_name'
                then field ->> 'display_name' else target.display_name end as display_name,
            coalesce((field ->> 'disabled')::boolean, target.disabled) as disabled,
@@ -19,9 +21,9 @@ with wanted as (
            (target.is_admin or target.username = $3::text) and not target.disabled as was_admin
     from wanted, target
 ), holder as (
-    select lock_username(field ->> 'username') as user_id
-    from wanted, target
-    where field ? 'username'
+    select lock_canonical_username($7::text) as user_id
+    from target
+    where $7::text is not null
 ), verdict as (
     -- In this order, and that of the locks: row, name, administrators. A CASE
     -- evaluates no branch before the conditions above it.
@@ -35,8 +37,9 @@ with wanted as (
     from next
 ), changed as (
     update users set
-        username = next.username, display_name = next.display_name, disabled = next.disabled,
-        is_admin = next.is_admin, version = users.version + 1, updated_at = now()
+        username = next.username, canonical_username = next.canonical_username,
+        display_name = next.display_name, disabled = next.disabled, is_admin = next.is_admin,
+        version = users.version + 1, updated_at = now()
     from next, verdict
     where users.id = next.id and outcome = 'changed'
     returning users as account, users.id, users.public_id, users.disabled

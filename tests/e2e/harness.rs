@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{self, consumer};
 use edd_auth_rules::password::Password;
+use edd_auth_rules::text::Username;
 use edd_auth_server::component;
 use edd_auth_server::host::{self, Shared};
 use edd_auth_server::http::{Limits, Server};
@@ -399,7 +400,7 @@ pub(crate) async fn new_database() -> String {
             let mut connection = connect(&url_of(TEMPLATE)).await;
             migrate::apply(&mut connection).await.expect("migrated");
             let password = Password::presented(ADMIN_PASSWORD).expect("acceptable");
-            let admin = DefaultUser { username: ADMIN.to_owned(), password };
+            let admin = DefaultUser { username: Username::parse(ADMIN).expect("a name"), password };
             default_user::ensure(&mut connection, &admin).await.expect("created");
             sqlx::query("delete from outbox").execute(&mut connection).await.expect("emptied");
             connection.close().await.expect("closed");

@@ -58,10 +58,10 @@ async fn outcome(
     (value.expect("not null"), audited)
 }
 
-const ADA: &str = "insert into users (public_id, username, password_hash) \
-                   values ('AAAAAA', 'ada', 'hash')";
-const ADA_IN_SESSION: &str = "insert into users (id, public_id, username, password_hash) \
-    values (777, 'AAAAAA', 'ada', 'hash'); \
+const ADA: &str = "insert into users (public_id, username, canonical_username, password_hash) \
+                   values ('AAAAAA', 'ada', 'ada', 'hash')";
+const ADA_IN_SESSION: &str = "insert into users (id, public_id, username, canonical_username, password_hash) \
+    values (777, 'AAAAAA', 'ada', 'ada', 'hash'); \
     insert into sessions (id, user_id, expires_at) \
     values ('01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f', 777, now() + interval '1 hour'); \
     insert into service_accounts (id, owner_id, name, scopes) \
@@ -75,8 +75,8 @@ const ONLY_ADA: &str = "update users set disabled = true; \
 /// Nobody may try Ada's password from this network.
 const THROTTLED: &str = "insert into login_throttle (key, failures) \
     values (login_throttle_key('pair', 'ada 192.0.2.7'), 5); \
-    insert into users (id, public_id, username, password_hash) \
-    values (777, 'AAAAAA', 'ada', 'hash'); \
+    insert into users (id, public_id, username, canonical_username, password_hash) \
+    values (777, 'AAAAAA', 'ada', 'ada', 'hash'); \
     insert into sessions (id, user_id, expires_at) \
     values ('01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f', 777, now() + interval '1 hour')";
 const NETWORK: &str = "192.0.2.7";
@@ -141,9 +141,9 @@ async fn every_outcome_of_sessions_is_one_row_with_one_jsonb() {
     let ending = |id| vec![Text(SESSION), Text(id), Text(FACTS)];
     let ending_by_admin = |id| vec![Text(id), Text("BBBBBB"), Text(FACTS)];
     check(vec![
-        (ADA, find, find_with("ADA"), "found"),
+        (ADA, find, find_with("ada"), "found"),
         (ADA, find, find_with("bob"), "unknown"),
-        (THROTTLED, find, find_with("Ada"), "throttled"),
+        (THROTTLED, find, find_with("ada"), "throttled"),
         (ADA_IN_SESSION, open, open_with("hash"), "opened"),
         (ADA_IN_SESSION, open, open_with("another"), "retry"),
         (ADA, open, open_with("hash"), "retry"),
@@ -182,12 +182,17 @@ async fn every_outcome_of_users_is_one_row_with_one_jsonb() {
     let update_own = include_str!("../../src/account/update.sql");
     let password_find = include_str!("../../src/account/password_find.sql");
     let password_change = include_str!("../../src/account/password_change.sql");
-    let create_with = |id, name| {
-        let (hash, admin) = (Text("hash"), Text("admin"));
-        vec![Text(id), Text(name), Null, hash, admin, Text("BBBBBB"), Text(FACTS)]
+    let create_with = |id, name, canonical| {
+        let (hash, admin, facts) = (Text("hash"), Text("admin"), Text(FACTS));
+        vec![Text(id), Text(name), Null, hash, admin, Text("BBBBBB"), facts, Text(canonical)]
     };
     let update_with = |id, patch, versions| {
-        vec![Text(id), Text(patch), Text("admin"), versions, Text("BBBBBB"), Text(FACTS)]
+        vec![Text(id), Text(patch), Text("admin"), versions, Text("BBBBBB"), Text(FACTS), Null]
+    };
+    let rename_to = |id, patch, versions, canonical| {
+        let mut params = update_with(id, patch, versions);
+        params.splice(6.., [Text(canonical)]);
+        params
     };
     let delete_with =
         |id, versions| vec![Text(id), Text("admin"), versions, Text("BBBBBB"), Text(FACTS)];
@@ -196,16 +201,17 @@ async fn every_outcome_of_users_is_one_row_with_one_jsonb() {
     let change = |hash| vec![Text(SESSION), Text(hash), Text("new"), Text(FACTS), Text(NETWORK)];
     let find = || vec![Text(SESSION), Text(NETWORK), Text(FACTS)];
     let disable = r#"{"disabled":true}"#;
+    let rename = r#"{"username":"Another Spelling"}"#;
     check(vec![
-        (ADA, create, create_with("BBBBBB", "bob"), "created"),
-        (ADA, create, create_with("BBBBBB", "Ada"), "username_taken"),
-        (ADA, create, create_with("AAAAAA", "bob"), "retry"),
+        (ADA, create, create_with("BBBBBB", "bob", "bob"), "created"),
+        (ADA, create, create_with("BBBBBB", "Ada", "ada"), "username_taken"),
+        (ADA, create, create_with("AAAAAA", "bob", "bob"), "retry"),
         (ADA, read, vec![Text("AAAAAA"), Text("admin")], "found"),
         (ADA, read, vec![Text("BBBBBB"), Text("admin")], "not_found"),
         (ADA_IN_SESSION, update, update_with("AAAAAA", disable, Null), "changed"),
-        (ADA, update, update_with("AAAAAA", r#"{"username":"ADA"}"#, Text("7,1")), "changed"),
-        (ADA, update, update_with("AAAAAA", r#"{"username":"Admin"}"#, Null), "username_taken"),
-        (ADA, update, update_with("BBBBBB", r#"{"username":"Admin"}"#, Null), "not_found"),
+        (ADA, update, rename_to("AAAAAA", rename, Text("7,1"), "ada"), "changed"),
+        (ADA, update, rename_to("AAAAAA", rename, Null, "admin"), "username_taken"),
+        (ADA, update, rename_to("BBBBBB", rename, Null, "admin"), "not_found"),
         (ADA, update, update_with("AAAAAA", disable, Text("2")), "precondition_failed"),
         (ADA, update, update_with("AAAAAA", disable, Text("")), "precondition_failed"),
         (ONLY_ADA, update, update_with("AAAAAA", disable, Null), "last_admin"),

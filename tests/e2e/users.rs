@@ -131,7 +131,7 @@ async fn create_checks_its_fields() {
     for (body, field) in [
         (json!({"password": PASSWORD}), "username"),
         (json!({"username": "ada"}), "password"),
-        (json!({"username": " ada", "password": PASSWORD}), "username"),
+        (json!({"username": "\u{202e}ada", "password": PASSWORD}), "username"),
         (json!({"username": "a\nb", "password": PASSWORD}), "username"),
         (json!({"username": "a".repeat(255), "password": PASSWORD}), "username"),
         (json!({"username": "ada", "password": "fourteen chars"}), "password"),

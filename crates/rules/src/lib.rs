@@ -5,8 +5,10 @@
 //! secrets. Each rule stands here once. No I/O.
 
 pub mod go_duration;
+pub mod guess;
 pub mod password;
 pub mod public_id;
 pub mod scope;
 pub mod setting;
+pub mod signing_key;
 pub mod text;

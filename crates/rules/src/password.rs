@@ -1,11 +1,13 @@
 //! The password policy (NIST SP 800-63B-4, section 3.1.1) and its hash.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::guess::{self, Weakness};
 use crate::text;
 
 /// Length that is asked for unless the configuration says otherwise, in
@@ -34,11 +36,27 @@ const OUTPUT_BYTES: usize = 32;
 pub const DUMMY_HASH: &str = "$argon2id$v=19$m=7168,t=5,p=1$cVZ0b2x0d2tXeGZlS3NHag\
                               $7Yc4bPb8xGv6N9tO1m7kGk0u6bq1M8x3cXq5l9eW2aE";
 
-/// A password as a person typed it, in Unicode normalisation form KC, so that
+/// Most memory of an imported Argon2 hash, in KiB: the largest of OWASP's settings
+/// but one, and what an instance of the component has room for.
+pub const IMPORT_MAX_MEMORY_KIB: u32 = 19_456;
+
+/// Most passes of an imported Argon2 hash.
+pub const IMPORT_MAX_PASSES: u32 = 10;
+
+/// Costs of an imported bcrypt hash. At 14 a login takes a second.
+pub const IMPORT_BCRYPT_COSTS: RangeInclusive<u32> = 4..=14;
+
+/// What bcrypt looks at, in bytes.
+const BCRYPT_MAX_BYTES: usize = 72;
+
+/// A password as a person typed it, and in Unicode normalisation form KC, so that
 /// the same password from another keyboard is the same bytes. `Debug` shows
 /// nothing of it.
 #[derive(Clone)]
-pub struct Password(String);
+pub struct Password {
+    typed: String,
+    normalized: String,
+}
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,6 +71,9 @@ pub enum Refusal {
     /// Fewer characters than the given number.
     #[error("must have at least {0} characters")]
     TooShort(usize),
+    /// Guessed first.
+    #[error("{0}")]
+    Weak(Weakness),
     /// Too long, or with characters that no password can have.
     #[error("{0}")]
     Text(text::Refusal),
@@ -74,21 +95,25 @@ impl Password {
         let normalized: String = typed.nfkc().collect();
         // One character can become eighteen (U+FDFA), so the limit counts again.
         text::check_length_and_characters(&normalized, MAX_CHARS)?;
-        Ok(Self(normalized))
+        Ok(Self { typed: typed.to_owned(), normalized })
     }
 
     /// Takes a password that somebody wants to have from now on.
     ///
     /// # Errors
     ///
-    /// [`Refusal`] when it is one that [`Password::presented`] refuses, or has
-    /// fewer than `min_chars` characters.
-    pub fn chosen(typed: &str, min_chars: usize) -> Result<Self, Refusal> {
+    /// [`Refusal`] when it is one that [`Password::presented`] refuses, has fewer
+    /// than `min_chars` characters, or is guessed first. `context` is how its user
+    /// is called: no password is made of that.
+    pub fn chosen(typed: &str, min_chars: usize, context: &[&str]) -> Result<Self, Refusal> {
         let password = Self::presented(typed).map_err(Refusal::Text)?;
-        if password.0.chars().count() < min_chars {
+        if password.normalized.chars().count() < min_chars {
             return Err(Refusal::TooShort(min_chars));
         }
-        Ok(password)
+        match guess::weakness(&password.normalized, context) {
+            Some(weakness) => Err(Refusal::Weak(weakness)),
+            None => Ok(password),
+        }
     }
 
     /// The PHC string of this password under a new random salt, with the
@@ -99,26 +124,80 @@ impl Password {
     /// [`HashError`] when the system has no randomness or no memory to give.
     pub fn hash(&self) -> Result<String, HashError> {
         argon2id()?
-            .hash_password(self.0.as_bytes())
+            .hash_password(self.normalized.as_bytes())
             .map(|hash| hash.to_string())
             .map_err(|error| HashError(error.to_string()))
     }
 
     /// Compares this password with a stored PHC string, under the parameters
-    /// that the string names.
+    /// that the string names, or with the bcrypt hash of an imported user.
     ///
     /// # Errors
     ///
     /// [`HashError`] when the stored string is not one that can be computed.
     pub fn verify(&self, stored: &str) -> Result<Verdict, HashError> {
+        if is_bcrypt(stored) {
+            return self.verify_bcrypt(stored);
+        }
         let hash = PasswordHash::new(stored).map_err(|error| HashError(error.to_string()))?;
-        match argon2id()?.verify_password(self.0.as_bytes(), &hash) {
+        match argon2id()?.verify_password(self.normalized.as_bytes(), &hash) {
             Ok(()) if is_current(&hash) => Ok(Verdict::Match),
             Ok(()) => Ok(Verdict::MatchOutdated),
             Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
             Err(error) => Err(HashError(error.to_string())),
         }
     }
+
+    /// Other systems hash what is typed and do not normalise. bcrypt looks at 72
+    /// bytes: a longer password is compared, so that it takes as long, and never
+    /// right, since whatever follows them would be.
+    fn verify_bcrypt(&self, stored: &str) -> Result<Verdict, HashError> {
+        let matches = bcrypt::verify(self.typed.as_bytes(), stored)
+            .map_err(|error| HashError(error.to_string()))?;
+        Ok(match matches && self.typed.len() <= BCRYPT_MAX_BYTES {
+            true => Verdict::MatchOutdated,
+            false => Verdict::Mismatch,
+        })
+    }
+}
+
+/// Whether this is a bcrypt hash. `$2x$` marks those of a faulty implementation.
+fn is_bcrypt(stored: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
+}
+
+/// Checks the hash of a user that comes from another system: what a login can
+/// compute, in the memory and the time that it has.
+///
+/// # Errors
+///
+/// A predicate that does not quote the hash.
+pub fn check_imported(hash: &str) -> Result<(), String> {
+    if is_bcrypt(hash) {
+        let parts: bcrypt::HashParts =
+            hash.parse().map_err(|_| "is not a whole bcrypt hash".to_owned())?;
+        let costs = IMPORT_BCRYPT_COSTS;
+        return match costs.contains(&parts.get_cost()) {
+            true => Ok(()),
+            false => Err(format!("must have a cost from {} to {}", costs.start(), costs.end())),
+        };
+    }
+    let wanted = "must be a bcrypt hash ($2a$, $2b$, $2y$) or a PHC string of argon2id or argon2i";
+    let phc = PasswordHash::new(hash).map_err(|_| wanted.to_owned())?;
+    let is_argon2 =
+        [Algorithm::Argon2id, Algorithm::Argon2i].iter().any(|a| a.ident() == phc.algorithm);
+    let has_version = phc.version == Some(Version::V0x13.into());
+    let has_output = phc.salt.is_some() && phc.hash.as_ref().is_some_and(|hash| hash.len() >= 16);
+    if !is_argon2 || !has_version || !has_output {
+        return Err(format!("{wanted}, version 19, with a salt and 16 bytes of hash or more"));
+    }
+    let params = Params::try_from(&phc).map_err(|_| "has no parameters of Argon2".to_owned())?;
+    if params.m_cost() > IMPORT_MAX_MEMORY_KIB || params.t_cost() > IMPORT_MAX_PASSES {
+        return Err(format!(
+            "must have at most m={IMPORT_MAX_MEMORY_KIB} and t={IMPORT_MAX_PASSES}"
+        ));
+    }
+    Ok(())
 }
 
 /// What a comparison found.
@@ -202,8 +281,8 @@ mod tests {
 
     #[test]
     fn the_policy_counts_characters() {
-        assert!(Password::chosen(&"ä".repeat(15), 15).is_ok());
-        let refused = |text: &str| Password::chosen(text, 15).expect_err("refused");
+        assert!(Password::chosen("zwölf Böen, Öl!", 15, &[]).is_ok());
+        let refused = |text: &str| Password::chosen(text, 15, &[]).expect_err("refused");
         assert_eq!(refused(&"a".repeat(14)), Refusal::TooShort(15));
         assert_eq!(refused(""), Refusal::Text(text::Refusal::Empty));
         assert_eq!(refused(&"a".repeat(257)), Refusal::Text(text::Refusal::TooLong(256)));
@@ -212,7 +291,93 @@ mod tests {
             refused("a password with a \0 in it"),
             Refusal::Text(text::Refusal::ControlCharacter)
         );
-        assert!(Password::chosen(&"a".repeat(256), 15).is_ok());
+        let long: String = (0..256_u32).map(|i| (b'!' + (i * i * 7 % 89) as u8) as char).collect();
+        assert!(Password::chosen(&long, 15, &[]).is_ok());
+    }
+
+    #[test]
+    fn what_is_guessed_first_is_refused() {
+        let refused =
+            |text: &str| Password::chosen(text, 15, &["ada.lovelace"]).expect_err("refused");
+        assert_eq!(refused("1234567890qwertyuiop"), Refusal::Weak(Weakness::Common));
+        assert_eq!(refused("Ada Lovelace 1815"), Refusal::Weak(Weakness::Context));
+        // Wide letters are the same letters.
+        let wide = "\u{ff41}\u{ff44}\u{ff41}.lovelace 1815";
+        assert_eq!(refused(wide), Refusal::Weak(Weakness::Context));
+    }
+
+    #[test]
+    fn bcrypt_verifies_and_asks_for_a_new_hash() {
+        let hash = bcrypt::hash_with_salt("correct horse battery staple", 4, *b"0123456789abcdef")
+            .expect("hashes");
+        for version in [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY] {
+            let stored = hash.format_for_version(version);
+            let verify = |text: &str| presented(text).verify(&stored).expect("verifies");
+            assert_eq!(verify("correct horse battery staple"), Verdict::MatchOutdated, "{stored}");
+            assert_eq!(verify("correct horse battery stapler"), Verdict::Mismatch);
+        }
+        assert!(presented("a").verify("$2b$04$short").is_err());
+        assert!(presented("a").verify(&hash.format_for_version(bcrypt::Version::TwoX)).is_err());
+    }
+
+    #[test]
+    fn bcrypt_cuts_nothing_off() {
+        let typed = "a".repeat(72);
+        let hash = |text: &str| {
+            bcrypt::hash_with_salt(text, 4, *b"0123456789abcdef").expect("hashes").to_string()
+        };
+        let stored = hash(&typed);
+        assert_eq!(presented(&typed).verify(&stored).expect("verifies"), Verdict::MatchOutdated);
+        let longer = format!("{typed}b");
+        assert_eq!(hash(&longer), stored, "bcrypt itself sees no difference");
+        assert_eq!(presented(&longer).verify(&stored).expect("verifies"), Verdict::Mismatch);
+    }
+
+    #[test]
+    fn bcrypt_gets_what_was_typed() {
+        let typed = "\u{ff50}assword, wide";
+        let stored = bcrypt::hash_with_salt(typed, 4, *b"0123456789abcdef").expect("hashes");
+        let verdict = presented(typed).verify(&stored.to_string()).expect("verifies");
+        assert_eq!(verdict, Verdict::MatchOutdated);
+    }
+
+    #[test]
+    fn a_hash_is_imported_when_a_login_can_compute_it() {
+        let bcrypt = |cost: u32| {
+            format!("$2y${cost:02}$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01232")
+        };
+        let argon2 = |kind: &str, params: &str| {
+            format!(
+                "${kind}$v=19${params}$c29tZXNhbHRzb21lc2FsdA$7Yc4bPb8xGv6N9tO1m7kGk0u6bq1M8x3cXq5l9eW2aE"
+            )
+        };
+        for hash in [
+            bcrypt(4),
+            bcrypt(14),
+            argon2("argon2id", "m=19456,t=2,p=1"),
+            argon2("argon2i", "m=4096,t=3,p=1"),
+        ] {
+            assert_eq!(check_imported(&hash), Ok(()), "{hash}");
+            assert!(presented("x").verify(&hash).is_ok(), "{hash}");
+        }
+        for hash in [
+            String::new(),
+            "plain text".to_owned(),
+            "5f4dcc3b5aa765d61d8327deb882cf99".to_owned(),
+            bcrypt(3),
+            bcrypt(15),
+            bcrypt(10).replace("$2y$", "$2x$"),
+            bcrypt(10)[..59].to_owned(),
+            argon2("argon2d", "m=4096,t=3,p=1"),
+            argon2("argon2id", "m=65536,t=3,p=4"),
+            argon2("argon2id", "m=4096,t=11,p=1"),
+            argon2("argon2id", "m=4096,t=3,p=1").replace("v=19", "v=16"),
+            "$argon2id$v=19$m=4096,t=3,p=1$c29tZXNhbHRzb21lc2FsdA".to_owned(),
+            "$scrypt$ln=15,r=8,p=1$c2FsdA$aGFzaA".to_owned(),
+        ] {
+            let refusal = check_imported(&hash).expect_err(&hash);
+            assert!(hash.is_empty() || !refusal.contains(&hash), "{refusal}");
+        }
     }
 
     #[test]

@@ -26,6 +26,12 @@ const PROGRAM: &str = "auth-server";
 /// process.
 const SECRETS: &str = "Only from the environment:
   JWT_SECRET        Signs the tokens; at least 32 random bytes
+  JWT_SECRET_PREVIOUS
+                    The secret before it, which still verifies
+  JWT_SIGNING_KEY   Signs the tokens instead: a private key of Ed25519 or P-256 (PKCS#8
+                    PEM; \\n for a line feed); its public key is at /.well-known/jwks.json
+  JWT_SIGNING_KEY_PREVIOUS
+                    The key before it, which still verifies
   SERVICE_API_KEY   Opens /introspect and /snapshot to services; at least 32 random bytes;
                     without it these routes are not there
   DEFAULT_PASSWORD  The password of DEFAULT_USERNAME, if that is created";
@@ -87,6 +93,10 @@ struct Cli {
     /// peer is the client)
     #[arg(long, env = "TRUSTED_PROXY_HOPS", value_name = "N")]
     trusted_proxy_hops: Option<String>,
+    /// Origins of the pages that may call from a browser, with commas between:
+    /// https://app.example.org
+    #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_name = "ORIGINS")]
+    cors_allowed_origins: Option<String>,
     /// Where /healthz, /readyz and /metrics of the background tasks are served
     #[arg(long, env = "OPS_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:9464",
           value_parser = arguments::listen_address)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use edd_auth_rules::scope::Catalog;
 use edd_auth_rules::setting;
+use edd_auth_rules::signing_key::SigningKey;
 use edd_auth_sidecar::config::{self, ConfigError};
 
 use crate::Cli;
@@ -37,7 +38,7 @@ fn required(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
         .ok_or_else(|| ConfigError::new("DATABASE_URL", "names no host"))?;
     let jwt_secret = config::required(
         "JWT_SECRET",
-        std::env::var("JWT_SECRET").ok(),
+        secret("JWT_SECRET"),
         "what tokens are signed with, at least 32 random bytes",
     )?;
     setting::key(&jwt_secret).map_err(|problem| ConfigError::new("JWT_SECRET", problem))?;
@@ -57,17 +58,22 @@ fn required(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
     ]))
 }
 
+/// A secret has no flag: others can read the arguments of a process.
+fn secret(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Name of the variable, name of the setting, value, and the rule for it.
 type Optional = (&'static str, &'static str, Option<String>, fn(&str) -> Result<(), String>);
 
-fn optional(cli: &Cli) -> [Optional; 8] {
+fn optional(cli: &Cli) -> [Optional; 12] {
     [
         ("jwt_issuer", "JWT_ISSUER", cli.jwt_issuer.clone(), |_| Ok(())),
         ("jwt_audience", "JWT_AUDIENCE", cli.jwt_audience.clone(), |_| Ok(())),
         ("password_min_length", "PASSWORD_MIN_LENGTH", cli.password_min_length.clone(), |text| {
             setting::password_min_length(text).map(drop)
         }),
-        ("service_api_key", "SERVICE_API_KEY", std::env::var("SERVICE_API_KEY").ok(), |text| {
+        ("service_api_key", "SERVICE_API_KEY", secret("SERVICE_API_KEY"), |text| {
             setting::key(text).map(drop)
         }),
         ("scope_catalog", "SCOPE_CATALOG", cli.scope_catalog.clone(), |text| {
@@ -84,6 +90,24 @@ fn optional(cli: &Cli) -> [Optional; 8] {
             "TOKENS_PER_SERVICE_ACCOUNT",
             cli.tokens_per_service_account.clone(),
             |text| setting::limit(text).map(drop),
+        ),
+        ("jwt_secret_previous", "JWT_SECRET_PREVIOUS", secret("JWT_SECRET_PREVIOUS"), |text| {
+            setting::key(text).map(drop)
+        }),
+        ("jwt_signing_key", "JWT_SIGNING_KEY", secret("JWT_SIGNING_KEY"), |text| {
+            SigningKey::parse(text).map(drop)
+        }),
+        (
+            "jwt_signing_key_previous",
+            "JWT_SIGNING_KEY_PREVIOUS",
+            secret("JWT_SIGNING_KEY_PREVIOUS"),
+            |text| SigningKey::parse(text).map(drop),
+        ),
+        (
+            "cors_allowed_origins",
+            "CORS_ALLOWED_ORIGINS",
+            cli.cors_allowed_origins.clone(),
+            |text| setting::origins(text).map(drop),
         ),
         ("trusted_proxy_hops", "TRUSTED_PROXY_HOPS", cli.trusted_proxy_hops.clone(), |text| {
             setting::proxy_hops(text).map(drop)

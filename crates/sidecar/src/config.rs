@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use edd_auth_rules::password::{DEFAULT_MIN_CHARS, Password};
-use edd_auth_rules::text;
+use edd_auth_rules::text::Username;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tonic::transport::Endpoint;
 
@@ -94,13 +94,13 @@ pub fn database(url: Option<String>, program: &str) -> Result<PgConnectOptions, 
 #[derive(Debug, Clone)]
 pub struct DefaultUser {
     /// `DEFAULT_USERNAME`.
-    pub username: String,
+    pub username: Username,
     /// `DEFAULT_PASSWORD`.
     pub password: Password,
 }
 
 impl DefaultUser {
-    /// Checks the name and the password. A short password is accepted, with a
+    /// Checks the name and the password. A weak password is accepted, with a
     /// warning: the operator chose it.
     ///
     /// # Errors
@@ -109,16 +109,14 @@ impl DefaultUser {
     pub fn new(username: Option<String>, password: Option<String>) -> Result<Self, ConfigError> {
         let username =
             required("DEFAULT_USERNAME", username, "the user that is created when it is missing")?;
-        text::check_username(&username)
+        let username = Username::parse(&username)
             .map_err(|refusal| ConfigError::new("DEFAULT_USERNAME", refusal.to_string()))?;
         let typed = required("DEFAULT_PASSWORD", password, "the password of DEFAULT_USERNAME")?;
         let password = Password::presented(&typed)
             .map_err(|refusal| ConfigError::new("DEFAULT_PASSWORD", refusal.to_string()))?;
-        if Password::chosen(&typed, DEFAULT_MIN_CHARS).is_err() {
-            tracing::warn!(
-                "DEFAULT_PASSWORD has fewer than {DEFAULT_MIN_CHARS} characters; \
-                 choose a longer one"
-            );
+        let chosen = Password::chosen(&typed, DEFAULT_MIN_CHARS, &[username.as_str()]);
+        if let Err(refusal) = chosen {
+            tracing::warn!("DEFAULT_PASSWORD {refusal}; choose another one");
         }
         Ok(Self { username, password })
     }

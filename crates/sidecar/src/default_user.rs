@@ -25,8 +25,8 @@ pub enum Outcome {
 /// A database error, or a hash that can't be computed.
 pub async fn ensure(connection: &mut PgConnection, user: &DefaultUser) -> anyhow::Result<Outcome> {
     let present: bool =
-        sqlx::query_scalar("select exists (select from users where lower(username) = lower($1))")
-            .bind(&user.username)
+        sqlx::query_scalar("select exists (select from users where canonical_username = $1)")
+            .bind(user.username.canonical())
             .fetch_one(&mut *connection)
             .await?;
     if present {
@@ -37,12 +37,13 @@ pub async fn ensure(connection: &mut PgConnection, user: &DefaultUser) -> anyhow
     loop {
         let created: serde_json::Value = sqlx::query_scalar(CREATE)
             .bind(public_id::generate())
-            .bind(&user.username)
+            .bind(user.username.as_str())
             .bind(None::<String>)
             .bind(&hash)
             .bind("")
             .bind(None::<String>)
             .bind(None::<String>)
+            .bind(user.username.canonical())
             .fetch_one(&mut *connection)
             .await?;
         match created["outcome"].as_str() {

@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod config;
 pub mod default_user;
 pub mod housekeeping;
+pub mod import;
 pub mod lock;
 pub mod log_service;
 pub mod logging;

@@ -1,5 +1,6 @@
 //! `auth-sidecar`: migrations, default user, outbox relay, log service.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use anyhow::Context;
 use async_nats::ServerAddr;
 use clap::{Args, Parser, Subcommand};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
+use edd_auth_sidecar::import::{self, Users};
 use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::relay::Relay;
@@ -43,6 +45,15 @@ enum Command {
     Run(Run),
     /// Bring the database schema up to date, and exit
     Migrate(Database),
+    /// Create users of another system, with the hashes of their passwords: all of
+    /// them or, when anything is wrong, none
+    ///
+    /// The file has a JSON object a line: {"username": "ada", "display_name": "Ada
+    /// Lovelace", "password_hash": "$2y$10$…"}. The display name may be left out.
+    /// Hashes are bcrypt ($2a$, $2b$, $2y$; cost 4 to 14) or Argon2 (PHC string of
+    /// argon2id or argon2i; at most m=19456,t=10). Whoever logs in gets a new one.
+    /// The schema has to be up to date: see `migrate`.
+    Import(Import),
     /// Show schema, backlog, rows that were set aside, leader and stream
     Status(StatusArgs),
     /// Publish events
@@ -91,6 +102,15 @@ struct Run {
     ops_addr: String,
     #[command(flatten)]
     retention: arguments::RetentionArgs,
+}
+
+#[derive(Args)]
+struct Import {
+    #[command(flatten)]
+    database: Database,
+    /// The users; - is standard input
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
 }
 
 #[derive(Args)]
@@ -143,6 +163,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run(args, log_service).await,
         Command::Migrate(args) => migrate(args).await,
+        Command::Import(args) => import(args).await,
         Command::Status(args) => status(args).await,
         Command::Relay(args) => relay_once(args).await,
         Command::Watch(args) => watch(args).await,
@@ -186,6 +207,38 @@ async fn migrate(args: Database) -> anyhow::Result<()> {
         println!("applied migration {version}");
     }
     println!("the schema has version {}", migrate::newest_version());
+    Ok(())
+}
+
+/// How many problems of a file are printed.
+const MAX_PROBLEMS: usize = 100;
+
+async fn import(args: Import) -> anyhow::Result<()> {
+    let database = config::database(args.database.database_url, PROGRAM)?;
+    let name = args.file.display();
+    let text = match args.file.to_str() {
+        Some("-") => std::io::read_to_string(std::io::stdin()),
+        _ => std::fs::read_to_string(&args.file),
+    };
+    let text = text.with_context(|| format!("can't read {name}"))?;
+    let refused = |problems: &[import::Problem]| {
+        for problem in problems.iter().take(MAX_PROBLEMS) {
+            eprintln!("{name}: {problem}");
+        }
+        anyhow::anyhow!("nothing was imported: {} lines of {name} are wrong", problems.len())
+    };
+    let mut users = Users::parse(&text).map_err(|problems| refused(&problems))?;
+    let mut connection = database.connect().await.context("database")?;
+    let count = users.len();
+    let created = users.create(&mut connection, |done| eprintln!("{done} of {count} users")).await;
+    if let Err(error) = created {
+        return Err(match error.downcast_ref::<import::Refused>() {
+            Some(import::Refused(problems)) => refused(problems),
+            None => error.context("nothing was imported"),
+        });
+    }
+    connection.close().await?;
+    println!("imported {count} users");
     Ok(())
 }
 

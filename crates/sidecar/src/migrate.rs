@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use edd_auth_rules::text;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};
 
 /// Number, name and text of every file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "users", include_str!("../../../migrations/0001_users.sql")),
     (2, "outbox", include_str!("../../../migrations/0002_outbox.sql")),
     (3, "sessions", include_str!("../../../migrations/0003_sessions.sql")),
@@ -14,6 +15,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "audit_log", include_str!("../../../migrations/0005_audit_log.sql")),
     (6, "service_accounts", include_str!("../../../migrations/0006_service_accounts.sql")),
     (7, "login_throttle", include_str!("../../../migrations/0007_login_throttle.sql")),
+    (8, "canonical_usernames", include_str!("../../../migrations/0008_canonical_usernames.sql")),
 ];
 
 /// Applies what is missing. sqlx holds an advisory lock meanwhile, so that any
@@ -31,8 +33,38 @@ pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
     // A newer version has migrated already: migrations only add, so this one works.
     migrator.set_ignore_missing(true);
     migrator.run(&mut *connection).await?;
+    canonicalize_usernames(connection).await?;
     let after = applied(connection).await?;
     Ok(after.into_iter().filter(|version| !before.contains(version)).collect())
+}
+
+/// Computes `users.canonical_username` for rows that have none: those from before
+/// the column, and those that a component from before it has written since.
+async fn canonicalize_usernames(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let users: Vec<(i32, String, String)> = sqlx::query_as(
+        "select id, public_id, username from users where canonical_username is null order by id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for (id, public_id, text) in users {
+        // What was once accepted stays: it may have characters that are refused now.
+        let username = text::canonical(&text);
+        let updated = sqlx::query("update users set canonical_username = $2 where id = $1")
+            .bind(id)
+            .bind(&username)
+            .execute(&mut *connection)
+            .await;
+        if let Err(sqlx::Error::Database(error)) = &updated
+            && error.constraint() == Some("users_canonical_username_key")
+        {
+            anyhow::bail!(
+                "the username of {public_id} is another spelling of somebody else's \
+                 ({username:?}); rename one of them with the version before this one"
+            );
+        }
+        updated?;
+    }
+    Ok(())
 }
 
 /// The newest migration that this program knows.
