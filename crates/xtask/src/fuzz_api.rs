@@ -20,7 +20,12 @@ const SCHEMATHESIS_VERSION: &str = "4.32.5";
 /// Requests that all callers together have to make.
 const LEAST_REQUESTS: u64 = 5_000;
 
-const PASSWORD: &str = "the password of the fuzzed admin";
+/// The password of the user admin.
+pub(crate) const PASSWORD: &str = "the passphrase of somebody fuzzed";
+
+/// What signs the tokens unless a key does.
+pub(crate) const JWT_SECRET: &str = "the secret of the tokens that are fuzzed";
+
 const SERVICE_API_KEY: &str = "the key of the services that are fuzzed";
 
 /// Who calls, in this order.
@@ -55,7 +60,7 @@ pub fn fuzz(examples: u32, seed: u32) -> anyhow::Result<()> {
     fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let home = Home::new(directory.path())?;
     let postgres = Postgres::start(&home, Durability::None)?;
-    let (server, address) = start(&built, &postgres, directory.path())?;
+    let (server, address) = start(&built, &postgres, directory.path(), &[])?;
     let before = server.log().len();
     let mut total = 0;
     for caller in CALLERS {
@@ -84,11 +89,12 @@ pub fn fuzz(examples: u32, seed: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `auth-server`, ready, and where it is.
-fn start(
+/// `auth-server`, ready, and where it is: also what it calls itself in its tokens.
+pub(crate) fn start(
     built: &Artifacts,
     postgres: &Postgres,
     directory: &Path,
+    environment: &[(&str, &str)],
 ) -> anyhow::Result<(Server, String)> {
     let address = format!("127.0.0.1:{}", free_port()?);
     let ops = format!("127.0.0.1:{}", free_port()?);
@@ -97,12 +103,14 @@ fn start(
         .env("DATABASE_URL", postgres.url())
         .env("ADDR", &address)
         .env("OPS_ADDR", &ops)
-        .env("JWT_SECRET", "the secret of the tokens that are fuzzed")
+        .env("JWT_SECRET", JWT_SECRET)
+        .env("JWT_ISSUER", format!("http://{address}"))
         .env("SERVICE_API_KEY", SERVICE_API_KEY)
         .env("ADMIN_USERNAME", "admin")
         .env("DEFAULT_USERNAME", "admin")
         .env("DEFAULT_PASSWORD", PASSWORD)
         .env("TRUSTED_PROXY_HOPS", "1")
+        .envs(environment.iter().copied())
         .env_remove("NATS_URL");
     let log = directory.join("auth-server.log");
     let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;

@@ -5,6 +5,7 @@ pub mod artifacts;
 pub mod check;
 pub mod fuzz_api;
 pub mod install;
+pub mod interop;
 pub mod process;
 pub mod services;
 pub mod test;

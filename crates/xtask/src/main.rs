@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{artifacts, check, fuzz_api, install, test, up};
+use xtask::{artifacts, check, fuzz_api, install, interop, test, up};
 
 /// Build, run and test edd-cloud-auth.
 #[derive(Parser)]
@@ -45,6 +45,9 @@ enum Command {
     },
     /// Check formatting, lints and every SQL statement
     Check,
+    /// Have PyJWT, joserfc (`PyPI`) and jose (npm) verify tokens with nothing but what
+    /// the service publishes; needs Python 3 and Node.js
+    Interop,
     /// Call the API as docs/openapi.yaml describes it, and otherwise, with
     /// schemathesis (from `PyPI`); fails when it finds anything
     FuzzApi {
@@ -79,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Test { args } => test::run(&args),
         Command::Check => check::run(),
+        Command::Interop => interop::verify(),
         Command::FuzzApi { examples, seed } => fuzz_api::fuzz(examples, seed),
     }
 }
