@@ -92,7 +92,7 @@ impl Config {
         Ok(Self {
             database_url: Secret(required("database_url")?),
             token_key: TokenKey::new(
-                Keys {
+                &Keys {
                     secret: by_rule("jwt_secret", &jwt_secret, setting::key)?,
                     previous_secret: previous_secret
                         .as_deref()

@@ -76,6 +76,17 @@ struct Verifier {
     key: DecodingKey,
 }
 
+impl Verifier {
+    fn of_secret(key: &DecodingKey) -> Self {
+        Self { id: None, algorithm: Algorithm::HS256, key: key.clone() }
+    }
+
+    fn of_key(key: &SigningKey) -> Self {
+        let id = Some(key.id().to_owned());
+        Self { id, algorithm: key.algorithm(), key: key.public().clone() }
+    }
+}
+
 /// Signs and verifies the tokens of one issuer for one audience.
 pub(crate) struct TokenKey {
     header: Header,
@@ -92,50 +103,27 @@ pub(crate) struct TokenKey {
 impl TokenKey {
     /// HS256 (RFC 7518, section 3.2) with the secret; where there is a signing key,
     /// its algorithm and no other: a token of the secret is refused then.
-    pub(crate) fn new(keys: Keys<'_>, issuer: String, audience: String) -> Self {
-        let secrets: Vec<&[u8]> = [Some(keys.secret), keys.previous_secret]
-            .into_iter()
-            .flatten()
-            .map(str::as_bytes)
-            .collect();
-        let signing_keys: Vec<&SigningKey> = match &keys.signing_key {
-            Some(key) => {
-                [Some(key), keys.previous_signing_key.as_ref()].into_iter().flatten().collect()
-            }
-            None => Vec::new(),
-        };
+    pub(crate) fn new(keys: &Keys<'_>, issuer: String, audience: String) -> Self {
         let sealing = EncodingKey::from_secret(keys.secret.as_bytes());
-        let (algorithm, signing, verifying) = match signing_keys.first() {
-            Some(key) => {
-                let verifying = signing_keys.iter().map(|key| Verifier {
-                    id: Some(key.id().to_owned()),
-                    algorithm: key.algorithm(),
-                    key: key.public().clone(),
-                });
-                (key.algorithm(), key.private().clone(), verifying.collect::<Vec<Verifier>>())
-            }
-            None => {
-                let verifying = secrets.iter().map(|secret| Verifier {
-                    id: None,
-                    algorithm: Algorithm::HS256,
-                    key: DecodingKey::from_secret(secret),
-                });
-                (Algorithm::HS256, sealing.clone(), verifying.collect())
-            }
-        };
-        let mut header = Header::new(algorithm);
+        let unsealing: Vec<DecodingKey> = std::iter::once(keys.secret)
+            .chain(keys.previous_secret)
+            .map(|secret| DecodingKey::from_secret(secret.as_bytes()))
+            .collect();
+        let mut header = Header::new(Algorithm::HS256);
         header.typ = Some(SESSION_TYPE.to_owned());
-        header.kid = verifying.first().and_then(|verifier: &Verifier| verifier.id.clone());
-        Self {
-            header,
-            signing,
-            verifying,
-            sealing,
-            unsealing: secrets.iter().map(|secret| DecodingKey::from_secret(secret)).collect(),
-            published: JwkSet { keys: signing_keys.iter().map(|key| key.jwk().clone()).collect() },
-            issuer,
-            audience,
+        let mut signing = sealing.clone();
+        let mut verifying: Vec<Verifier> = unsealing.iter().map(Verifier::of_secret).collect();
+        let mut published = JwkSet::default();
+        if let Some(key) = &keys.signing_key {
+            let signing_keys: Vec<&SigningKey> =
+                std::iter::once(key).chain(&keys.previous_signing_key).collect();
+            header.alg = key.algorithm();
+            header.kid = Some(key.id().to_owned());
+            signing = key.private().clone();
+            verifying = signing_keys.iter().map(|key| Verifier::of_key(key)).collect();
+            published.keys = signing_keys.iter().map(|key| key.jwk().clone()).collect();
         }
+        Self { header, signing, verifying, sealing, unsealing, published, issuer, audience }
     }
 
     /// The public keys, for those who verify without asking (RFC 7517, section 5).
@@ -278,7 +266,7 @@ mod tests {
             signing_key: signing_keys[0].map(parse),
             previous_signing_key: signing_keys[1].map(parse),
         };
-        TokenKey::new(keys, "edd-cloud-auth".to_owned(), "edd-cloud".to_owned())
+        TokenKey::new(&keys, "edd-cloud-auth".to_owned(), "edd-cloud".to_owned())
     }
 
     fn key() -> TokenKey {

@@ -1,5 +1,5 @@
 //! `GET /.well-known/openid-configuration`: where the keys are, and what signs
-//! (OpenID Connect Discovery 1.0, section 4, as far as it applies: there is no
+//! (`OpenID` Connect Discovery 1.0, section 4, as far as it applies: there is no
 //! authorization endpoint).
 //!
 //! 200; 404 `no_discovery` unless `jwt_issuer` is the address of this service.

@@ -154,9 +154,10 @@ impl Password {
     fn verify_bcrypt(&self, stored: &str) -> Result<Verdict, HashError> {
         let matches = bcrypt::verify(self.typed.as_bytes(), stored)
             .map_err(|error| HashError(error.to_string()))?;
-        Ok(match matches && self.typed.len() <= BCRYPT_MAX_BYTES {
-            true => Verdict::MatchOutdated,
-            false => Verdict::Mismatch,
+        Ok(if matches && self.typed.len() <= BCRYPT_MAX_BYTES {
+            Verdict::MatchOutdated
+        } else {
+            Verdict::Mismatch
         })
     }
 }
@@ -177,9 +178,10 @@ pub fn check_imported(hash: &str) -> Result<(), String> {
         let parts: bcrypt::HashParts =
             hash.parse().map_err(|_| "is not a whole bcrypt hash".to_owned())?;
         let costs = IMPORT_BCRYPT_COSTS;
-        return match costs.contains(&parts.get_cost()) {
-            true => Ok(()),
-            false => Err(format!("must have a cost from {} to {}", costs.start(), costs.end())),
+        return if costs.contains(&parts.get_cost()) {
+            Ok(())
+        } else {
+            Err(format!("must have a cost from {} to {}", costs.start(), costs.end()))
         };
     }
     let wanted = "must be a bcrypt hash ($2a$, $2b$, $2y$) or a PHC string of argon2id or argon2i";

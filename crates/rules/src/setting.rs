@@ -26,7 +26,7 @@ pub fn key(text: &str) -> Result<&str, String> {
 }
 
 /// Reads the issuer of the tokens as the address of the service, without a slash at
-/// its end: what discovery is built on (OpenID Connect Discovery 1.0, section 3).
+/// its end: what discovery is built on (`OpenID` Connect Discovery 1.0, section 3).
 /// `None` when it is a mere name, which is allowed, too.
 #[must_use]
 pub fn issuer_url(text: &str) -> Option<&str> {
@@ -47,12 +47,13 @@ pub fn issuer_url(text: &str) -> Option<&str> {
 pub fn origins(text: &str) -> Result<Vec<String>, String> {
     let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
     origins
-        .map(|origin| match is_origin(origin) {
-            true => Ok(origin.to_owned()),
-            false => Err(format!(
-                "must be origins like https://app.example.org, with commas between and no \
-                 wildcard; `{origin}` is none"
-            )),
+        .map(|origin| {
+            is_origin(origin).then(|| origin.to_owned()).ok_or_else(|| {
+                format!(
+                    "must be origins like https://app.example.org, with commas between and no \
+                     wildcard; `{origin}` is none"
+                )
+            })
         })
         .collect()
 }

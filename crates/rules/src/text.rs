@@ -70,10 +70,10 @@ impl Username {
         if canonical.chars().nth(USERNAME_MAX_CHARS).is_some() {
             return Err(Refusal::TooLong(USERNAME_MAX_CHARS));
         }
-        match canonical.is_empty() {
-            true => Err(Refusal::InvisibleCharacter),
-            false => Ok(Self { text: text.to_owned(), canonical }),
+        if canonical.is_empty() {
+            return Err(Refusal::InvisibleCharacter);
         }
+        Ok(Self { text: text.to_owned(), canonical })
     }
 
     /// The name as its user writes it.
@@ -136,10 +136,10 @@ fn check_name(text: &str, max_chars: usize) -> Result<(), Refusal> {
 /// The part that every text shares that people see.
 fn check_shown(text: &str, max_chars: usize) -> Result<(), Refusal> {
     check_length_and_characters(text, max_chars)?;
-    match text.chars().any(is_invisible) {
-        true => Err(Refusal::InvisibleCharacter),
-        false => Ok(()),
+    if text.chars().any(is_invisible) {
+        return Err(Refusal::InvisibleCharacter);
     }
+    Ok(())
 }
 
 /// The part that every text a person types shares.

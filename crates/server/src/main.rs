@@ -93,8 +93,8 @@ struct Cli {
     /// peer is the client)
     #[arg(long, env = "TRUSTED_PROXY_HOPS", value_name = "N")]
     trusted_proxy_hops: Option<String>,
-    /// Origins of the pages that may call from a browser, with commas between:
-    /// https://app.example.org
+    /// Origins of the pages that may call from a browser, as they write them
+    /// (`https://app.example.org`), with commas between
     #[arg(long, env = "CORS_ALLOWED_ORIGINS", value_name = "ORIGINS")]
     cors_allowed_origins: Option<String>,
     /// Where /healthz, /readyz and /metrics of the background tasks are served

@@ -48,8 +48,8 @@ enum Command {
     /// Create users of another system, with the hashes of their passwords: all of
     /// them or, when anything is wrong, none
     ///
-    /// The file has a JSON object a line: {"username": "ada", "display_name": "Ada
-    /// Lovelace", "password_hash": "$2y$10$…"}. The display name may be left out.
+    /// The file has a JSON object a line, with `username`, `password_hash` and, if
+    /// there is one, `display_name`.
     /// Hashes are bcrypt ($2a$, $2b$, $2y$; cost 4 to 14) or Argon2 (PHC string of
     /// argon2id or argon2i; at most m=19456,t=10). Whoever logs in gets a new one.
     /// The schema has to be up to date: see `migrate`.
