@@ -333,6 +333,17 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().expect("text"))
     }
 
+    /// All that tells one answer from another: not the request's id, and not the time.
+    pub(crate) fn appearance(&self) -> (u16, BTreeMap<&str, &str>, &Value) {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().expect("text")))
+            .filter(|(name, _)| !matches!(*name, "x-request-id" | "date"))
+            .collect();
+        (self.status, headers, &self.body)
+    }
+
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{PASSWORD, Reply, SERVICE_API_KEY, Service};
 
-async fn introspect(service: &Service, token: &str) -> Reply {
+pub(crate) async fn introspect(service: &Service, token: &str) -> Reply {
     let form: String = form_urlencoded::Serializer::new(String::new())
         .append_pair("token", token)
         .append_pair("token_type_hint", "access_token")

@@ -143,7 +143,7 @@ async fn a_body_that_does_not_arrive_is_408() {
     assert!(answer.contains("\"code\":\"body_timed_out\""), "{answer}");
 }
 
-async fn exchange(service: &Service, request: &str) -> String {
+pub(crate) async fn exchange(service: &Service, request: &str) -> String {
     let mut stream = TcpStream::connect(&service.address).await.expect("connected");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();

@@ -8,16 +8,21 @@ use crate::harness::{ADMIN, ADMIN_PASSWORD, LIMITS, PASSWORD, Reply, Service};
 const WRONG: &str = "not the password of anybody";
 
 /// A service behind one proxy, so that a test can come from anywhere.
-async fn behind_a_proxy() -> Service {
+pub(crate) async fn behind_a_proxy() -> Service {
     Service::start_with(&[("trusted_proxy_hops", "1")]).await
 }
 
-async fn login_from(service: &Service, address: &str, username: &str, password: &str) -> Reply {
+pub(crate) async fn login_from(
+    service: &Service,
+    address: &str,
+    username: &str,
+    password: &str,
+) -> Reply {
     let body = json!({"username": username, "password": password});
     service.post("/login").header("x-forwarded-for", address).json(&body).send().await
 }
 
-async fn execute(service: &Service, sql: &'static str) {
+pub(crate) async fn execute(service: &Service, sql: &'static str) {
     sqlx::raw_sql(sql).execute(&mut service.database().await).await.expect("executed");
 }
 
