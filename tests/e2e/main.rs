@@ -23,6 +23,7 @@ mod processes;
 mod protocol;
 mod readiness;
 mod relay;
+mod security_document;
 mod service_accounts;
 mod sessions;
 mod snapshot;
