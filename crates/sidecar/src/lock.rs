@@ -16,7 +16,7 @@ pub const HOUSEKEEPING: i64 = RELAY + 1;
 pub const LOG_SERVICE: i64 = RELAY + 2;
 
 /// A new connection that holds a lock; `None` while another process holds it.
-/// Closing the connection gives the lock back.
+/// [`release`] gives the lock back, and the end of the connection does, a while later.
 ///
 /// # Errors
 ///
@@ -35,4 +35,15 @@ pub async fn try_acquire(
     }
     let _ = connection.close().await;
     Ok(None)
+}
+
+/// Gives a lock back. The server ends a session some time after its connection was
+/// closed, and who asks for the lock meanwhile would be told that somebody has it.
+///
+/// # Errors
+///
+/// A database error, with which the lock is given back as well.
+pub async fn release(mut connection: PgConnection) -> sqlx::Result<()> {
+    sqlx::query("select pg_advisory_unlock_all()").execute(&mut connection).await?;
+    connection.close().await
 }

@@ -13,7 +13,6 @@ use async_nats::connection::State;
 use async_nats::jetstream;
 use edd_auth_events::Event;
 use futures::future::join_all;
-use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -127,8 +126,7 @@ impl Relay {
         let mut connection = self.elect().await?;
         self.ensure_stream().await?;
         let published = self.drain(&mut connection, &CancellationToken::new()).await;
-        // Ending the session gives the lock back.
-        let _ = connection.close().await;
+        let _ = within(lock::release(connection)).await;
         published
     }
 
@@ -152,7 +150,7 @@ impl Relay {
                 () = shutdown.cancelled() => break,
             }
         }
-        let _ = connection.close().await;
+        let _ = within(lock::release(connection)).await;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use edd_auth_events::SOURCE;
 use sqlx::postgres::{PgConnectOptions, PgRow};
-use sqlx::{Connection, FromRow, PgConnection, Row};
+use sqlx::{FromRow, PgConnection, Row};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -94,8 +94,7 @@ async fn lead(
         Ok(())
     }
     .await;
-    // Ending the session gives the lock back.
-    let _ = within(connection.close()).await;
+    let _ = within(lock::release(connection)).await;
     result
 }
 
