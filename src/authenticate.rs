@@ -3,6 +3,7 @@
 use edd_auth_rules::scope::Scopes;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 use crate::api_token::ApiToken;
 use crate::browser;
@@ -110,6 +111,13 @@ pub(crate) fn claims(ctx: &Context, request: &Request) -> Result<Claims, Error> 
         }
         Credential::Bearer(token) | Credential::Cookie(token) => ctx.config.token_key.verify(token),
     }
+}
+
+/// The session of the cookie that came with a request, if its token is good. For
+/// ending it, not for doing anything in its name.
+pub(crate) fn shown_by_browser(ctx: &Context, request: &Request) -> Option<Uuid> {
+    let token = browser::session_cookie(request).ok().flatten()?;
+    Some(ctx.config.token_key.verify(token).ok()?.sid)
 }
 
 /// What a request shows.

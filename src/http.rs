@@ -288,7 +288,10 @@ fn into_spin(response: Response, request_id: String) -> SpinResponse {
         .status(response.status)
         .header("x-request-id", request_id)
         .header("cache-control", "no-store")
-        .header("x-content-type-options", "nosniff");
+        .header("x-content-type-options", "nosniff")
+        .header("content-security-policy", "default-src 'none'; frame-ancestors 'none'")
+        .header("referrer-policy", "no-referrer")
+        .header("strict-transport-security", "max-age=31536000");
     for (name, value) in response.headers {
         builder.header(name, value);
     }

@@ -2,7 +2,8 @@
 //!
 //! 200 with the token, in the body or, with `"cookie": true`, in a cookie; 400
 //! `invalid_json`, `invalid_field`; 401 `invalid_credentials`; 403 `cross_site`; 415;
-//! 429 `too_many_attempts`. Event: `SessionCreated`.
+//! 429 `too_many_attempts`. Events: `SessionCreated`, and `SessionInvalidated` with
+//! reason `logout` for the session whose cookie the new one replaces.
 //!
 //! A name that nobody has, a wrong password and a disabled user get the same
 //! answer after the same work: two statements, one of them for the audit log, and
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audit::{self, Failure};
+use crate::authenticate;
 use crate::browser;
 use crate::context::Context;
 use crate::db::Param;
@@ -70,16 +72,18 @@ struct Output {
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
     let input: Input = input::json(request)?;
+    let mut replaced = None;
     if input.cookie {
         // Nobody is logged in by another site, as somebody else.
         browser::check_site(request, &ctx.config.cors_allowed_origins)?;
+        replaced = authenticate::shown_by_browser(ctx, request);
     }
     let username = user::parse_username(&input.username)?;
     let password = Password::presented(&input.password)
         .map_err(|refusal| Error::field("password", refusal))?;
     for _ in 0..MAX_TRIES {
         let verified = verify(ctx, request, &username, &password).await?;
-        if let Some((token, output)) = open(ctx, request, &username, &verified).await? {
+        if let Some((token, output)) = open(ctx, request, &username, &verified, replaced).await? {
             return Ok(respond(token, output, input.cookie));
         }
     }
@@ -139,15 +143,18 @@ fn respond(token: String, output: Output, cookie: bool) -> Response {
     Response::ok(&Output { token: Some(token), token_type: Some("Bearer"), ..output })
 }
 
-/// Opens the session, and signs its token. `None` when the account has changed since it was verified.
+/// Opens the session in place of the one that the browser had, and signs its token.
+/// `None` when the account has changed since it was verified.
 async fn open(
     ctx: &Context,
     request: &Request,
     username: &Username,
     verified: &Verified,
+    replaced: Option<Uuid>,
 ) -> Result<Option<(String, Output)>, Error> {
     let sid = Uuid::now_v7();
     let session_id = sid.to_string();
+    let replaced = replaced.map(|sid| sid.to_string());
     let (network, facts) = (ctx.network(request), ctx.facts(request));
     let params = [
         Param::Int4(verified.user_id),
@@ -159,6 +166,7 @@ async fn open(
         Param::Text(&facts),
         Param::Text(username.canonical()),
         Param::Text(&network),
+        Param::OptionalText(replaced.as_deref()),
     ];
     match ctx.db.one(OPEN, &params).await? {
         Opened::Opened { issued_at, expires_at, expires_at_text, user } => {

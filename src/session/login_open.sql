@@ -2,7 +2,7 @@
 -- $1 user id, int4; $2 the hash that was verified, text; $3 its replacement, text or null
 -- $4 session id, text; $5 time to live in seconds, float8; $6 ADMIN_USERNAME, text
 -- $7 facts about the request, text of a JSON object; $8 canonical username, text
--- $9 network of the client, text
+-- $9 network of the client, text; $10 session that the browser has shown, text or null
 with account as (
     -- The lock orders this login before or after whatever disables, deletes or
     -- re-passwords the user; after it, the row does not match. Not a share lock:
@@ -31,8 +31,17 @@ with account as (
     where known_networks.last_login_at < now() - interval '1 day'
 ), cleared as (
     select login_succeeded($8::text, $9::text) from opened
+), replaced as (
+    -- The browser keeps one cookie, so nobody could end the session of the old one.
+    delete from sessions using users, opened
+    where sessions.id = $10::text and users.id = sessions.user_id
+    returning sessions.id, users.id as user_id, users.public_id
 ), event as (
     insert into outbox (kind, entity_id, data)
+    select 'SessionInvalidated', id, jsonb_build_object(
+        'session_id', id, 'user_id', user_id, 'public_id', public_id, 'reason', 'logout')
+    from replaced
+    union all
     select 'SessionCreated', opened.id, jsonb_build_object(
         'session_id', opened.id, 'user_id', account.id, 'public_id', account.public_id,
         'expires_at', extract(epoch from opened.expires_at)::bigint)
@@ -43,6 +52,9 @@ with account as (
     select entry.*
     from opened join account on account.id = opened.user_id,
          audit_entry(account.public_id, $7::text, 'login', null, 'session:' || opened.id) as entry
+    union all
+    select entry.*
+    from replaced, audit_entry(public_id, $7::text, 'logout', null, 'session:' || id) as entry
 )
 select coalesce(
     (

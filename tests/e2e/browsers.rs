@@ -238,20 +238,46 @@ async fn the_cookie_holds_a_session_and_nothing_else() {
     service.get("/me").header("cookie", &twice).send().await.assert_problem(401, "invalid_token");
 }
 
+/// ASVS 5.0, 7.2.4; CVE-2024-7341 (Keycloak) kept the session's id across the login.
 #[tokio::test]
-async fn every_login_is_a_new_session() {
+async fn every_login_is_a_new_session_in_place_of_the_browser_s_old_one() {
     let service = Service::start().await;
+    let other = service.login_admin().await;
     let (_, first) = login_with_cookie(&service).await;
-    let second = service
-        .post("/login")
-        .header("sec-fetch-site", "same-origin")
-        .header("cookie", &first)
-        .json(&credentials(true))
-        .send()
-        .await;
+    let again = async |body: Value| {
+        let request = service.post("/login").header("sec-fetch-site", "same-origin");
+        request.header("cookie", &first).json(&body).send().await
+    };
+    // A login that fails, or that wants no cookie, ends nothing.
+    let wrong = json!({"username": ADMIN, "password": "wrong", "cookie": true});
+    again(wrong).await.assert_problem(401, "invalid_credentials");
+    assert_eq!(again(credentials(false)).await.status, 200);
+    assert_eq!(service.count("sessions").await, 3);
+
+    let second = again(credentials(true)).await;
     let cookie = second.header("set-cookie").expect("a cookie");
     assert!(!cookie.starts_with(&format!("{first};")), "{cookie}");
-    assert_eq!(service.count("sessions").await, 2);
+    assert_eq!(service.count("sessions").await, 3);
+    let old = service.get("/me").header("cookie", &first).send().await;
+    old.assert_problem(401, "invalid_token");
+    assert_eq!(service.get("/me").bearer(&other).send().await.status, 200);
+    let ended: Vec<(String, String, Value)> = service
+        .outbox()
+        .await
+        .into_iter()
+        .filter(|(kind, _, _)| kind == "SessionInvalidated")
+        .collect();
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].2["reason"], "logout");
+    let entry = service.last_audit("logout").await;
+    assert_eq!(entry["resource"], format!("session:{}", ended[0].1));
+
+    // One that has ended, or is none, replaces nothing.
+    assert_eq!(again(credentials(true)).await.status, 200);
+    assert_eq!(
+        service.outbox_kinds().await.iter().filter(|k| *k == "SessionInvalidated").count(),
+        1
+    );
 }
 
 #[tokio::test]

@@ -296,6 +296,10 @@ impl Request<'_> {
         assert!(!id.is_empty() && sent_id.is_none_or(|sent| sent == id));
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-content-type-options"), Some("nosniff"));
+        let policy = Some("default-src 'none'; frame-ancestors 'none'");
+        assert_eq!(header("content-security-policy"), policy);
+        assert_eq!(header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(header("strict-transport-security"), Some("max-age=31536000"));
         assert_ne!(head.status, 500, "{}", String::from_utf8_lossy(&bytes));
         let body = match header("content-type") {
             Some("application/json" | "application/problem+json") => {

@@ -130,7 +130,7 @@ async fn every_outcome_of_sessions_is_one_row_with_one_jsonb() {
     let find_with = |name| vec![Text(name), Text(NETWORK), Text(FACTS)];
     let open_with = |hash| {
         let mut params = vec![Int4(777), Text(hash), Null, Text(NEW_SESSION), Float8(60.0)];
-        params.extend([Text("admin"), Text(FACTS), Text("ada"), Text(NETWORK)]);
+        params.extend([Text("admin"), Text(FACTS), Text("ada"), Text(NETWORK), Null]);
         params
     };
     let admin_with = |name| vec![Text(SESSION), Text(name), Text("GET /admin/users"), Text(FACTS)];

@@ -386,6 +386,9 @@ impl Problem {
         set(headers, "content-type", "application/problem+json");
         set(headers, "cache-control", "no-store");
         set(headers, "x-content-type-options", "nosniff");
+        set(headers, "content-security-policy", "default-src 'none'; frame-ancestors 'none'");
+        set(headers, "referrer-policy", "no-referrer");
+        set(headers, "strict-transport-security", "max-age=31536000");
         if let Some(seconds) = self.retry_after {
             set(headers, "retry-after", seconds);
         }
