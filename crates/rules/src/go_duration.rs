@@ -66,20 +66,23 @@ fn unit_nanoseconds(unit: &str) -> Option<u128> {
     })
 }
 
+/// Digits behind a point that count. An hour of 3.6 × 10¹² nanoseconds times a number of
+/// this length still fits.
+const FRACTION_DIGITS: usize = 24;
+
 /// `number` (decimal digits with at most one point) times `unit_ns`, rounded down.
 fn scaled(number: &str, unit_ns: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty()) || !digits(fraction) {
         return None;
     }
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let mut result = whole.checked_mul(unit_ns)?;
-    let mut place = unit_ns;
-    for digit in fraction.chars() {
-        place /= 10;
-        result = result.checked_add(place * u128::from(digit.to_digit(10)?))?;
-    }
-    Some(result)
+    let (part, scale) = fraction
+        .bytes()
+        .take(FRACTION_DIGITS)
+        .fold((0, 1), |(part, scale), digit| (part * 10 + u128::from(digit - b'0'), scale * 10));
+    whole.checked_mul(unit_ns)?.checked_add(part * unit_ns / scale)
 }
 
 #[cfg(test)]
@@ -99,6 +102,7 @@ mod tests {
             ("1µs", 1_000),
             ("1μs", 1_000),
             ("1h1m1s1ms1us1ns", 3_661_001_001_001),
+            ("0.000000000009h", 32),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_nanos(ns)), "{text}");
         }
