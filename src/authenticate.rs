@@ -178,7 +178,7 @@ pub(crate) fn service(ctx: &Context, request: &Request) -> Result<(), Error> {
 
 /// The token of the `Authorization` header (RFC 6750, section 2.1; RFC 9110,
 /// section 11.4: the scheme is case-insensitive, one space or more follow it).
-fn bearer(request: &Request) -> Result<&str, Error> {
+pub(crate) fn bearer(request: &Request) -> Result<&str, Error> {
     if request.header_values("authorization").next().is_none() {
         return Err(Error::MissingToken);
     }
@@ -192,6 +192,8 @@ fn bearer(request: &Request) -> Result<&str, Error> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bearer_of(values: &[&str]) -> Result<String, Error> {
@@ -213,6 +215,39 @@ mod tests {
         assert!(matches!(bearer_of(&[]), Err(Error::MissingToken)));
         for values in [&["Basic YTpi"][..], &["Bearer"], &[""], &["Bearer a", "Bearer b"]] {
             assert!(matches!(bearer_of(values), Err(Error::InvalidToken)), "{values:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_token_is_read_as_it_was_sent(scheme in "(?i)bearer", gap in " {1,3}", token in "[!-~]{1,80}") {
+            let read = bearer_of(&[&format!("{scheme}{gap}{token}")]);
+            prop_assert_eq!(read.expect("a token"), token);
+        }
+
+        #[test]
+        fn no_other_scheme_is_taken_for_it(
+            value in prop_oneof!["[A-Za-z]{0,8}[ \t,=:]{0,2}.{0,20}", "(?i)b[a-z]{5}[\t,:]?.{0,9}"],
+        ) {
+            prop_assume!(!value.to_ascii_lowercase().starts_with("bearer "));
+            prop_assert!(matches!(bearer_of(&[&value]), Err(Error::InvalidToken)), "{}", value);
+        }
+
+        #[test]
+        fn bytes_that_are_no_text_and_second_headers_are_refused(
+            token in "[!-~]{1,40}",
+            junk in prop::collection::vec(128_u8.., 1..4),
+        ) {
+            prop_assume!(std::str::from_utf8(&junk).is_err());
+            let value = format!("Bearer {token}");
+            let broken = [value.as_bytes(), &junk].concat();
+            for headers in [
+                &[("authorization", broken.as_slice())][..],
+                &[("authorization", value.as_bytes()), ("authorization", value.as_bytes())],
+            ] {
+                let request = Request::of_test(headers, "");
+                prop_assert!(matches!(bearer(&request), Err(Error::InvalidToken)));
+            }
         }
     }
 }

@@ -38,8 +38,8 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// A request of a unit test, with these headers and this body.
-    #[cfg(test)]
+    /// A request of a unit test or a target of `fuzz/`, with these headers and this body.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn of_test(headers: &[(&str, &[u8])], body: &str) -> Self {
         Self {
             id: String::new(),
@@ -75,12 +75,15 @@ impl Request {
         let Some(place) = trusted_proxy_hops.checked_sub(1) else {
             return Some(peer);
         };
-        let forwarded: Vec<&str> = self
+        let forwarded: Vec<&[u8]> = self
             .header_values("x-forwarded-for")
-            .flat_map(|line| std::str::from_utf8(line).unwrap_or_default().split(','))
-            .map(str::trim)
+            .flat_map(|line| line.split(|byte| *byte == b','))
             .collect();
-        let seen = forwarded.iter().rev().nth(place).and_then(|text| address_of(text));
+        // What a client has put further left need not even be text.
+        let seen = forwarded.iter().rev().nth(place).and_then(|element| {
+            let text = std::str::from_utf8(element).ok()?;
+            address_of(text.trim())
+        });
         Some(seen.unwrap_or(peer))
     }
 
@@ -270,7 +273,7 @@ async fn read_body(incoming: IncomingRequest, request: &mut Request) -> Result<(
 }
 
 /// The client's own id, if it is one that can stand in a header and a log line.
-fn request_id(request: &Request) -> String {
+pub(crate) fn request_id(request: &Request) -> String {
     request
         .header("x-request-id")
         .filter(|id| {
@@ -323,6 +326,8 @@ fn log_error(request_id: &str, error: &Error, cause: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn with_headers(headers: &[(&str, &[u8])]) -> Request {
@@ -397,5 +402,41 @@ mod tests {
         assert_eq!(address(&["192.0.2.7:4711"], 1), "192.0.2.7");
         assert_eq!(address(&["[2001:db8::1]:4711"], 1), "2001:db8::1");
         assert_eq!(address(&["2001:db8::1"], 1), "2001:db8::1");
+    }
+
+    proptest! {
+        /// CVE-2024-47070 was such a header: what a client writes chose its address.
+        #[test]
+        fn what_a_client_writes_never_moves_what_the_proxies_have_appended(
+            mut written in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..24), 0..4),
+            seen in prop::collection::vec(any::<IpAddr>(), 1..4),
+            same_line: bool,
+        ) {
+            for (hop, address) in seen.iter().enumerate() {
+                match written.last_mut() {
+                    Some(line) if same_line || hop > 0 => {
+                        line.extend_from_slice(format!(", {address}").as_bytes());
+                    }
+                    _ => written.push(address.to_string().into_bytes()),
+                }
+            }
+            let mut headers = vec![("spin-client-addr", b"10.0.0.1:9".as_slice())];
+            headers.extend(written.iter().map(|line| ("x-forwarded-for", line.as_slice())));
+            let address = with_headers(&headers).client_address(seen.len());
+            prop_assert_eq!(address, Some(seen[0].to_canonical()));
+        }
+
+        #[test]
+        fn an_id_of_a_request_fits_a_header_and_a_log_line(
+            sent in prop_oneof![
+                any::<Vec<u8>>(),
+                "[a-z \"\t\u{e4}]{0,4}".prop_map(String::into_bytes),
+                prop::collection::vec(Just(b'a'), 120..140),
+            ],
+        ) {
+            let id = request_id(&with_headers(&[("x-request-id", &sent)]));
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            prop_assert!((1..=128).contains(&id.len()) && id.chars().all(plain), "{}", id);
+        }
     }
 }

@@ -63,7 +63,9 @@ fn explain(path: &str, error: &serde_json::Error) -> Error {
     if let Some(field) = quoted("duplicate field `") {
         return Error::field(&field, "is given twice");
     }
-    if let Some(field) = quoted("unknown field `") {
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        // The client's own name may hold what serde puts behind it; serde's comes last.
+        let field = rest.rsplit_once("`, expected ").map_or(rest, |(field, _)| field);
         let field: String = field.chars().take(MAX_FIELD_CHARS).collect();
         return Error::field(&field, "is not a field of this request");
     }
@@ -145,7 +147,11 @@ where
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
+    use crate::fuzz::BODIES;
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -199,6 +205,174 @@ mod tests {
             ["", "text/plain", "application/jsonp", "application/x-www-form-urlencoded"]
         {
             assert!(matches!(error_of(media_type, "{}"), Error::UnsupportedMediaType(_)));
+        }
+    }
+
+    /// A member as `docs/openapi.yaml` describes it, as far as types go.
+    struct Member {
+        name: &'static str,
+        required: bool,
+        accepts: fn(&Value) -> bool,
+    }
+
+    const fn required(name: &'static str, accepts: fn(&Value) -> bool) -> Member {
+        Member { name, required: true, accepts }
+    }
+
+    const fn optional(name: &'static str, accepts: fn(&Value) -> bool) -> Member {
+        Member { name, required: false, accepts }
+    }
+
+    /// The members of each of [`BODIES`].
+    const MEMBERS: [&[Member]; BODIES.len()] = [
+        &[required("username", Value::is_string), required("password", Value::is_string)],
+        &[required("display_name", is_nullable_text)],
+        &[
+            required("current_password", Value::is_string),
+            required("new_password", Value::is_string),
+        ],
+        &[
+            required("username", Value::is_string),
+            required("password", Value::is_string),
+            optional("display_name", is_nullable_text),
+        ],
+        &[
+            optional("display_name", is_nullable_text),
+            optional("username", Value::is_string),
+            optional("disabled", Value::is_boolean),
+            optional("is_admin", Value::is_boolean),
+        ],
+        &[required("new_password", Value::is_string)],
+        &[required("name", Value::is_string), required("scopes", is_scopes)],
+        &[required("scopes", is_scopes)],
+        &[
+            required("name", Value::is_string),
+            required("expires_in", |v| v.is_string() || v.is_number()),
+        ],
+    ];
+
+    fn is_nullable_text(value: &Value) -> bool {
+        value.is_string() || value.is_null()
+    }
+
+    fn is_scopes(value: &Value) -> bool {
+        let texts = |v: &Value| v.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+        value.as_object().is_some_and(|scopes| scopes.values().all(texts))
+    }
+
+    /// Any value. Its texts are what nobody but the client may see.
+    fn a_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            4 => "s3cret ([a-z \"`\\\\]|expected |, )*".prop_map(Value::from),
+            1 => Just(Value::Null),
+            1 => any::<bool>().prop_map(Value::from),
+            1 => any::<i64>().prop_map(Value::from),
+            1 => any::<f64>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map("[a-z.]{0,4}", inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// One of [`BODIES`], and members that may be its own.
+    fn a_body() -> impl Strategy<Value = (usize, Vec<(String, Value)>)> {
+        (0..BODIES.len()).prop_flat_map(|place| {
+            let names: Vec<&str> = MEMBERS[place].iter().map(|member| member.name).collect();
+            let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let name = prop_oneof![
+                9 => prop::sample::select(all),
+                1 => "[a-z`, \n]{0,8}(`, expected )?",
+            ];
+            (Just(place), prop::collection::vec((name, a_value()), 0..5))
+        })
+    }
+
+    fn request_of(body: &[u8]) -> Request {
+        let head = Request::of_test(&[("content-type", b"application/json")], "");
+        Request { body: body.to_vec(), ..head }
+    }
+
+    /// What is wrong with a body: the names of the members at fault.
+    fn faults<'a>(members: &[Member], body: &'a [(String, Value)]) -> Vec<&'a str>
+    where
+        'static: 'a,
+    {
+        let missing = members
+            .iter()
+            .filter(|member| member.required && body.iter().all(|(name, _)| name != member.name));
+        let mut faults: Vec<&str> = missing.map(|member| member.name).collect();
+        for (place, (name, value)) in body.iter().enumerate() {
+            let twice = body[..place].iter().any(|(before, _)| before == name);
+            let member = members.iter().find(|member| member.name == name);
+            if twice || !member.is_some_and(|member| (member.accepts)(value)) {
+                faults.push(name);
+            }
+        }
+        faults
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn every_body_is_taken_or_its_fault_is_named_without_a_value((place, body) in a_body()) {
+            let (verb, read) = BODIES[place];
+            let members: Vec<String> =
+                body.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+            let text = format!("{{{}}}", members.join(","));
+            let faults = faults(MEMBERS[place], &body);
+            match read(&request_of(text.as_bytes())) {
+                Ok(()) => prop_assert!(faults.is_empty(), "{} has taken {}", verb, text),
+                Err(Error::InvalidField { field, reason }) => {
+                    // Of what is inside a member, the path is named.
+                    let at_fault = |fault: &&str| {
+                        let inside = field.strip_prefix(fault);
+                        inside.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                    };
+                    prop_assert!(faults.iter().any(at_fault), "{}: {} in {}", verb, field, text);
+                    prop_assert!(!field.contains("s3cret") && !reason.contains("s3cret"));
+                }
+                Err(other) => prop_assert!(false, "{}: {:?} of {}", verb, other, text),
+            }
+        }
+
+        #[test]
+        fn what_is_taken_is_a_json_object_and_no_more(
+            (place, body) in a_body(),
+            splice in any::<prop::sample::Index>(),
+            junk in prop::collection::vec(any::<u8>(), 0..3),
+            cut in 0_usize..3,
+        ) {
+            let (verb, read) = BODIES[place];
+            let object: serde_json::Map<String, Value> = body.into_iter().collect();
+            let mut bytes = Value::from(object).to_string().into_bytes();
+            let start = splice.index(bytes.len() + 1);
+            bytes.splice(start..(start + cut).min(bytes.len()), junk);
+            if read(&request_of(&bytes)).is_ok() {
+                let value: Option<Value> = serde_json::from_slice(&bytes).ok();
+                prop_assert!(value.is_some_and(|value| value.is_object()), "{}", verb);
+            }
+        }
+
+        #[test]
+        fn a_parameter_is_given_once_or_not_at_all(
+            pairs in prop::collection::vec(("[ab]", "[a-z&=+%\n]{0,6}|.{0,6}"), 0..4),
+        ) {
+            let mut text = form_urlencoded::Serializer::new(String::new());
+            let query = text.extend_pairs(&pairs).finish();
+            let query = Query::of(&Request { query, ..Request::of_test(&[], "") });
+            let of_a: Vec<&str> =
+                pairs.iter().filter(|(name, _)| name == "a").map(|(_, value)| value.as_str()).collect();
+            let expected = match of_a.as_slice() {
+                [] => Some(None),
+                [value] if !value.contains(char::is_control) => Some(Some(*value)),
+                _ => None,
+            };
+            prop_assert_eq!(query.get("a").ok(), expected);
         }
     }
 }

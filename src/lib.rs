@@ -20,6 +20,8 @@ mod context;
 mod db;
 mod discovery;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 mod http;
 mod input;

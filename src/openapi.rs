@@ -5,7 +5,7 @@
 use crate::http::{Body, Response};
 
 /// `docs/openapi.yaml`, which the build script has put into JSON.
-const DOCUMENT: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
+pub(crate) const DOCUMENT: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 pub(crate) fn handle() -> Response {
     Response {

@@ -64,6 +64,8 @@ fn malformed() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn versions_of(lines: &[&str]) -> Result<Option<String>, Error> {
@@ -93,6 +95,50 @@ mod tests {
     fn anything_else_is_refused() {
         for line in ["", ",", "3", "\"3", "\"3\" \"4\"", "w/\"3\"", "*, \"3\""] {
             assert!(versions_of(&[line]).is_err(), "{line}");
+        }
+    }
+
+    /// A tag of a version, or one that looks much like it: weak or not, and what it quotes.
+    fn a_tag() -> impl Strategy<Value = (bool, String)> {
+        let opaque = prop_oneof![
+            (1..=i64::MAX).prop_map(|version| version.to_string()),
+            "[0-9+, *W/-]{0,20}",
+            "[!#-~]{0,6}",
+        ];
+        (any::<bool>(), opaque)
+    }
+
+    proptest! {
+        #[test]
+        fn versions_are_the_strong_tags_of_positive_numbers(
+            tags in prop::collection::vec((a_tag(), "[ \t]{0,2},[ \t,]{0,2}"), 1..6),
+        ) {
+            let mut line = String::new();
+            let mut expected = Vec::new();
+            for ((weak, opaque), separator) in &tags {
+                line.push_str(if *weak { "W/" } else { "" });
+                line.extend(["\"", opaque, "\"", separator]);
+                let canonical = opaque.parse::<i64>().is_ok_and(|n| n > 0 && n.to_string() == *opaque);
+                if canonical && !weak {
+                    expected.push(opaque.as_str());
+                }
+            }
+            let versions = versions_of(&[&line]).expect("well-formed");
+            prop_assert_eq!(versions, Some(expected.join(",")), "{}", line);
+        }
+
+        #[test]
+        fn whatever_is_sent_sql_gets_numbers_and_commas(
+            lines in prop::collection::vec(
+                "((W/)?\"[0-9;'\u{e4}+-]{0,2}\"[, ]){0,2}|[\"W/*, 0-9a;'\u{e4}-]{0,12}",
+                0..3,
+            ),
+        ) {
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            if let Ok(Some(versions)) = versions_of(&lines) {
+                let numbers = |v: &str| v.split(',').all(|n| n.parse::<i64>().is_ok_and(|n| n > 0));
+                prop_assert!(versions.is_empty() || numbers(&versions), "{}", versions);
+            }
         }
     }
 }

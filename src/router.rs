@@ -11,7 +11,7 @@ use crate::{
 
 /// What a path names. `{id}`s are taken as they stand; the verbs look at them.
 #[derive(Debug, PartialEq, Eq)]
-enum Resource<'a> {
+pub(crate) enum Resource<'a> {
     Healthz,
     Readyz,
     OpenApi,
@@ -42,7 +42,7 @@ enum Resource<'a> {
 impl<'a> Resource<'a> {
     /// Strict: the path is matched as it was sent, so an encoded, doubled or
     /// trailing slash names nothing.
-    fn find(path: &'a str) -> Option<Self> {
+    pub(crate) fn find(path: &'a str) -> Option<Self> {
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         if segments.contains(&"") {
             return None;
@@ -187,7 +187,119 @@ async fn dispatch(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+    use std::mem::discriminant;
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The paths of `docs/openapi.yaml`.
+    static TEMPLATES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let document: serde_json::Value = serde_json::from_str(openapi::DOCUMENT).expect("JSON");
+        document["paths"].as_object().expect("paths").keys().cloned().collect()
+    });
+
+    fn is_parameter(segment: &str) -> bool {
+        segment.starts_with('{')
+    }
+
+    /// The segments of a path that stand for the parameters of a template, if the path
+    /// is one of it.
+    fn parameters<'a>(template: &str, path: &'a str) -> Option<Vec<&'a str>> {
+        if template.matches('/').count() != path.matches('/').count() {
+            return None;
+        }
+        let pairs = || template.split('/').zip(path.split('/'));
+        pairs()
+            .all(|(t, p)| if is_parameter(t) { !p.is_empty() } else { t == p })
+            .then(|| pairs().filter(|(t, _)| is_parameter(t)).map(|(_, p)| p).collect())
+    }
+
+    fn ids<'a>(resource: &Resource<'a>) -> Vec<&'a str> {
+        match resource {
+            Resource::MySession(id)
+            | Resource::User(id)
+            | Resource::UserPassword(id)
+            | Resource::Session(id)
+            | Resource::ServiceAccount(id)
+            | Resource::Scopes(id)
+            | Resource::Tokens(id) => vec![id],
+            Resource::Token(id, token_id) => vec![id, token_id],
+            _ => Vec::new(),
+        }
+    }
+
+    /// A segment that the router knows, one that an attacker would try, or any other.
+    fn a_segment() -> impl Strategy<Value = String> {
+        let words: HashSet<String> = TEMPLATES
+            .iter()
+            .flat_map(|template| template.split('/'))
+            .filter(|segment| !segment.is_empty() && !is_parameter(segment))
+            .map(str::to_owned)
+            .collect();
+        let odd = [
+            "",
+            ".",
+            "..",
+            "%2f",
+            "%2F",
+            "%00",
+            "%2e%2e",
+            "\0",
+            "\\",
+            "*",
+            "me%2fpassword",
+            "%6de",
+        ];
+        prop_oneof![
+            8 => prop::sample::select(words.into_iter().collect::<Vec<_>>()),
+            2 => "[0-9A-Za-z]{6}",
+            2 => prop::sample::select(odd.map(str::to_owned).to_vec()),
+            1 => "[^/]{0,8}",
+        ]
+    }
+
+    /// A path of such segments, or of a template with such segments for its parameters.
+    fn a_path() -> impl Strategy<Value = String> {
+        let segments = || prop::collection::vec(a_segment(), 0..6);
+        let of_template =
+            (prop::sample::select(TEMPLATES.as_slice()), segments()).prop_map(|(t, mut s)| {
+                let of =
+                    |t: &str| if is_parameter(t) { s.pop().unwrap_or_default() } else { t.into() };
+                t.split('/').map(of).collect::<Vec<String>>().join("/")
+            });
+        prop_oneof![of_template, segments().prop_map(|segments| format!("/{}", segments.join("/")))]
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_names_what_the_document_says_and_nothing_else(path in a_path()) {
+            let expected: Vec<Vec<&str>> =
+                TEMPLATES.iter().filter_map(|template| parameters(template, &path)).collect();
+            let found = Resource::find(&path);
+            // One at most: no path is of two templates.
+            prop_assert!(expected.len() <= 1);
+            prop_assert_eq!(found.as_ref().map(ids), expected.into_iter().next());
+        }
+
+        #[test]
+        fn any_text_is_looked_at_without_a_panic(path in any::<String>()) {
+            let named = Resource::find(&path).is_some();
+            prop_assert!(!named || path.starts_with('/'));
+        }
+    }
+
+    #[test]
+    fn two_templates_are_two_resources() {
+        let templates: Vec<String> = TEMPLATES.iter().map(|t| t.replace(['{', '}'], "")).collect();
+        let resources: HashSet<_> = templates
+            .iter()
+            .map(|path| discriminant(&Resource::find(path).expect("a documented path")))
+            .collect();
+        assert_eq!(resources.len(), templates.len());
+    }
 
     #[test]
     fn paths_name_resources() {

@@ -26,7 +26,7 @@ const MAX_TRIES: usize = 3;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     current_password: String,
     new_password: String,
 }

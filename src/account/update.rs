@@ -19,7 +19,7 @@ const SQL: &str = include_str!("update.sql");
 /// A merge patch (RFC 7396): null removes the name.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     #[serde(deserialize_with = "Option::deserialize")]
     display_name: Option<String>,
 }

@@ -27,7 +27,7 @@ const MAX_DAYS: u32 = 3650;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     name: String,
     expires_in: Expiry,
 }
@@ -120,6 +120,8 @@ pub(crate) async fn handle(ctx: &Context, request: &Request, id: &str) -> Result
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[expect(clippy::option_option, reason = "refused, never, and a number are three things")]
@@ -138,6 +140,20 @@ mod tests {
             ["0", "3651", "-1", "1.5", "\"\"", "\"d\"", "\"30\"", "\"+3d\"", "\"30 d\"", "null"]
         {
             assert_eq!(seconds(json), None, "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn days_mean_the_same_as_a_number_and_as_a_text(
+            days in prop_oneof![0_u64..4_000, any::<u64>()],
+            hundredths in 1_u32..100,
+        ) {
+            let expected = (1..=u64::from(MAX_DAYS)).contains(&days).then(|| Some(days * 86_400));
+            prop_assert_eq!(seconds(&days.to_string()), expected);
+            prop_assert_eq!(seconds(&format!("\"{days}d\"")), expected);
+            prop_assert_eq!(seconds(&format!("-{days}")), None);
+            prop_assert_eq!(seconds(&format!("{}.{hundredths:02}", days % 3_000)), None);
         }
     }
 }

@@ -72,6 +72,8 @@ struct TokenInfo {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -92,6 +94,29 @@ mod tests {
         }
         assert!(ApiToken::parse(&"ä".repeat(20)).is_none());
         assert!(ApiToken::parse(&format!("ecloud_{}", "ä".repeat(19))).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_mistyped_token_does_not_parse(
+            random in "[0-9A-Za-z]{32}",
+            place in prop_oneof![0_usize..45, 39_usize..45],
+            typed in "[0-9A-Za-z_]{0,3}",
+            missing in 0_usize..3,
+        ) {
+            let token = format!("{PREFIX}{random}");
+            let token = format!("{token}{}", checksum(&token));
+            prop_assert!(ApiToken::parse(&token).is_some());
+            let end = (place + missing).min(token.len());
+            let mistyped = format!("{}{typed}{}", &token[..place], &token[end..]);
+            prop_assert!(mistyped == token || ApiToken::parse(&mistyped).is_none(), "{}", mistyped);
+        }
+
+        #[test]
+        fn any_text_is_looked_at_without_a_panic(text in "(ecloud_)?.{0,45}") {
+            let parsed = ApiToken::parse(&text).is_some();
+            prop_assert!(!parsed || text.len() == 45, "{}", text);
+        }
     }
 
     #[test]

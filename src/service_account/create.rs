@@ -23,7 +23,7 @@ const MAX_TRIES: usize = 3;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     name: String,
     scopes: Scopes,
 }

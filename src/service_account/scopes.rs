@@ -20,7 +20,7 @@ const SQL: &str = include_str!("scopes.sql");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     scopes: Scopes,
 }
 

@@ -35,7 +35,7 @@ const MAX_TRIES: usize = 3;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     username: String,
     password: String,
     /// Whether the token goes into a cookie, and nowhere else.

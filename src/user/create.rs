@@ -23,7 +23,7 @@ const MAX_TRIES: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     username: String,
     password: String,
     display_name: Option<String>,

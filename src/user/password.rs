@@ -19,7 +19,7 @@ const SQL: &str = include_str!("password.sql");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     new_password: String,
 }
 

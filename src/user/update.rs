@@ -23,7 +23,7 @@ const SQL: &str = include_str!("update.sql");
 /// name can be removed with null.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     #[serde(
         default,
         deserialize_with = "input::nullable",
