@@ -19,6 +19,8 @@ pub fn run() -> anyhow::Result<()> {
     install::servers(&[install::POSTGRESQL])?;
     eprintln!("xtask: formatting");
     process::run(artifacts::cargo().args(["fmt", "--all", "--check"]))?;
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    process::run(artifacts::cargo().args(fuzz))?;
     eprintln!("xtask: lints of the native code");
     process::run(artifacts::cargo().args([
         "clippy",

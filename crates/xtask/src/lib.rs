@@ -3,6 +3,7 @@
 
 pub mod artifacts;
 pub mod check;
+pub mod fuzz;
 pub mod fuzz_api;
 pub mod install;
 pub mod interop;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{artifacts, check, fuzz_api, install, interop, test, up};
+use xtask::{artifacts, check, fuzz, fuzz_api, install, interop, test, up};
 
 /// Build, run and test edd-cloud-auth.
 #[derive(Parser)]
@@ -48,6 +48,13 @@ enum Command {
     /// Have PyJWT, joserfc (`PyPI`) and jose (npm) verify tokens with nothing but what
     /// the service publishes; needs Python 3 and Node.js
     Interop,
+    /// Feed what reads the bytes of strangers with bytes, through cargo-fuzz; fails when
+    /// that finds anything
+    Fuzz {
+        /// How long, in all
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+    },
     /// Call the API as docs/openapi.yaml describes it, and otherwise, with
     /// schemathesis (from `PyPI`); fails when it finds anything
     FuzzApi {
@@ -83,6 +90,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test { args } => test::run(&args),
         Command::Check => check::run(),
         Command::Interop => interop::verify(),
+        Command::Fuzz { seconds } => fuzz::fuzz(seconds),
         Command::FuzzApi { examples, seed } => fuzz_api::fuzz(examples, seed),
     }
 }
