@@ -99,6 +99,18 @@ async fn a_chunked_body_past_the_limit_is_413_as_well() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_request_is_not_read_whole_says_that_it_ends() {
+    let service = Service::start().await;
+    let head = "POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                Content-Length: 1000000\r\n\r\n";
+    let answer = exchange(&service, &format!("{head}{}", " ".repeat(70_000))).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    let healthy = service.get("/healthz").send().await;
+    assert_eq!(healthy.header("connection"), None);
+}
+
+#[tokio::test]
 async fn requests_that_are_not_http_are_refused_without_a_crash() {
     let service = Service::start().await;
     for (request, expected) in [

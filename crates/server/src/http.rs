@@ -135,20 +135,21 @@ impl Server {
         let request_id = head.headers.get("x-request-id").filter(|id| is_plain(id)).cloned();
         let refuse = |problem: &Problem| problem.response(request_id.as_ref());
         if head.headers.values().any(|value| std::str::from_utf8(value.as_bytes()).is_err()) {
-            return refuse(&HEADER_NOT_TEXT);
+            return last(refuse(&HEADER_NOT_TEXT));
         }
         if !add_spin_headers(&mut head, client) {
-            return refuse(&NO_HOST);
+            return last(refuse(&NO_HOST));
         }
-        let body = match timeout(self.limits.body, read_body(body)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => return refuse(&BODY_UNREADABLE),
-            Err(_) => return refuse(&BODY_TIMED_OUT),
+        let (body, whole) = match timeout(self.limits.body, read_body(body)).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(_)) => return last(refuse(&BODY_UNREADABLE)),
+            Err(_) => return last(refuse(&BODY_TIMED_OUT)),
         };
         let Ok(_instance) = self.instances.try_acquire() else {
             return refuse(&OVERLOADED);
         };
         match timeout(self.limits.answer, self.run(Request::from_parts(head, body))).await {
+            Ok(Ok(response)) if !whole => last(response),
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 tracing::error!("the component failed: {error:#}");
@@ -230,18 +231,29 @@ async fn accept(
     }
 }
 
-async fn read_body(mut body: Incoming) -> Result<Full<Bytes>, hyper::Error> {
+/// The body, as far as it is read, and whether that is all of it.
+async fn read_body(mut body: Incoming) -> Result<(Full<Bytes>, bool), hyper::Error> {
     let mut bytes = BytesMut::new();
-    while bytes.len() < BODY_BYTES && !body.is_end_stream() {
+    let mut whole = body.is_end_stream();
+    while bytes.len() < BODY_BYTES && !whole {
         let Some(frame) = body.frame().await else {
+            whole = true;
             break;
         };
+        whole = body.is_end_stream();
         if let Ok(data) = frame?.into_data() {
             bytes.extend_from_slice(&data);
         }
     }
     bytes.truncate(BODY_BYTES);
-    Ok(Full::new(bytes.freeze()))
+    Ok((Full::new(bytes.freeze()), whole))
+}
+
+/// Says that the connection ends with this response. hyper closes one whose request was
+/// not read whole; a client that is not told may be sending the next there already.
+fn last(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    set(response.headers_mut(), "connection", "close");
+    response
 }
 
 /// Adds what Spin adds (`crates/trigger-http/src/headers.rs`) for the route
