@@ -77,6 +77,9 @@ fn template(path: &str) -> Option<&'static str> {
         .min_by_key(|t| t.matches('{').count())
 }
 
+/// Codes of requests that are refused before anybody looks at their path and method.
+const OF_BROKEN_REQUESTS: [&str; 2] = ["header_not_text", "body_too_large"];
+
 /// Checks a response against the document: its status, headers, media type and
 /// body have to be there.
 pub(crate) fn check_response(
@@ -86,16 +89,21 @@ pub(crate) fn check_response(
     headers: &HeaderMap,
     body: &Value,
 ) {
+    let broken = body["code"].as_str().is_some_and(|code| OF_BROKEN_REQUESTS.contains(&code));
     let Some(template) = template(path) else {
-        assert!(body["code"] == "not_found" || status >= 500, "{path} is not documented: {body}");
+        let undocumented = body["code"] == "not_found" || broken || status >= 500;
+        assert!(undocumented, "{path} is not documented: {body}");
         return;
     };
     let operation = format!("/paths/{}/{}", escaped(template), method.to_ascii_lowercase());
     if OPENAPI.pointer(&operation).is_none() {
         // HEAD is GET, and preflights are described for all paths at once.
         let is_preflight = method == "OPTIONS" && matches!(status, 204 | 403);
-        let undocumented =
-            status == 405 || method == "HEAD" || is_preflight || body["code"] == "not_found";
+        let undocumented = status == 405
+            || method == "HEAD"
+            || is_preflight
+            || body["code"] == "not_found"
+            || broken;
         assert!(undocumented, "{method} {template} is not documented: {status} {body}");
         return;
     }
@@ -147,6 +155,18 @@ pub(crate) fn check_event(message: &Message) {
     let (pointer, _) = resolve(&ASYNCAPI, &at).expect("a message");
     check(&ASYNCAPI, "asyncapi.yaml", &format!("{pointer}/payload"), &message.payload);
     check(&ASYNCAPI, "asyncapi.yaml", &format!("{pointer}/headers"), &json!(message.headers));
+}
+
+/// The method, in capitals, and the path of every operation.
+pub(crate) fn operations() -> Vec<(String, &'static str)> {
+    let paths = OPENAPI["paths"].as_object().expect("paths");
+    let of_path = paths.iter().flat_map(|(path, operations)| {
+        let keys = operations.as_object().expect("operations").keys();
+        keys.map(move |key| (key.to_uppercase(), path.as_str()))
+    });
+    of_path
+        .filter(|(key, _)| !matches!(key.as_str(), "PARAMETERS" | "SUMMARY" | "DESCRIPTION"))
+        .collect()
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod known_attacks;
 mod login;
 mod logout;
 mod me;
+mod mutations;
 mod passwords;
 mod processes;
 mod protocol;

@@ -118,7 +118,7 @@ async fn the_scheme_has_to_be_bearer_and_the_header_single() {
     }
     let twice = service.get("/me").bearer(&token).bearer(&token).send().await;
     twice.assert_problem(401, "invalid_token");
-    let lower = service.get("/me").header("authorization", &format!("bearer {token}")).send().await;
+    let lower = service.get("/me").header("authorization", format!("bearer {token}")).send().await;
     assert_eq!(lower.status, 200);
 }
 
