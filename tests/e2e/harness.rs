@@ -78,20 +78,7 @@ impl Service {
     }
 
     async fn serve(database_url: &str, variables: &[(&str, &str)], limits: Limits) -> Self {
-        let url = url::Url::parse(database_url).expect("a URL");
-        let host = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
-        let values: BTreeMap<String, String> = [
-            ("database_url", database_url),
-            ("database_host", &host),
-            ("jwt_secret", JWT_SECRET),
-            ("admin_username", ADMIN),
-            ("service_api_key", SERVICE_API_KEY),
-        ]
-        .iter()
-        .chain(variables)
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
-        let environment = Environment::new(&values).expect("complete variables");
+        let environment = environment(database_url, variables);
         let shared = Shared::new(environment, 4).expect("a host");
         let component = host::link(component()).expect("a component that links");
         let server = Arc::new(Server::new(component, shared, limits));
@@ -349,7 +336,7 @@ fn plain_request_id(headers: &hyper::HeaderMap) -> Option<String> {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    headers: hyper::HeaderMap,
+    pub(crate) headers: hyper::HeaderMap,
     pub(crate) body: Value,
 }
 
@@ -386,6 +373,24 @@ impl Reply {
         let detail = self.body["detail"].as_str().expect("a detail");
         assert!(detail.starts_with(&format!("`{field}` ")), "{detail}");
     }
+}
+
+/// What the component gets to see: a database, and values for some variables.
+pub(crate) fn environment(database_url: &str, variables: &[(&str, &str)]) -> Environment {
+    let url = url::Url::parse(database_url).expect("a URL");
+    let host = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+    let values: BTreeMap<String, String> = [
+        ("database_url", database_url),
+        ("database_host", &host),
+        ("jwt_secret", JWT_SECRET),
+        ("admin_username", ADMIN),
+        ("service_api_key", SERVICE_API_KEY),
+    ]
+    .iter()
+    .chain(variables)
+    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+    .collect();
+    Environment::new(&values).expect("complete variables")
 }
 
 /// The built component, compiled by `cargo xtask`.

@@ -1,0 +1,162 @@
+//! A refused login does not tell whether there is a user of that name: not by what
+//! it says, and not by what it costs. `cargo xtask bench timing` looks at the clock;
+//! these tests count, which no busy machine disturbs.
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use edd_auth_rules::password::{MEMORY_KIB, PASSES, Password};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+
+use crate::harness::{PASSWORD, Reply, Service};
+use crate::meter::Meter;
+
+const WRONG: &str = "not the password of anybody";
+
+/// Logins that are refused: who that is, the name and the password.
+const REFUSED: [(&str, &str, &str); 4] = [
+    ("an unknown user", "nobody", PASSWORD),
+    ("a wrong password", "ada", WRONG),
+    ("a disabled user", "eve", PASSWORD),
+    ("a disabled user with a wrong password", "eve", WRONG),
+];
+
+/// Makes a hash of the password of the tests.
+type MakeHash = fn() -> String;
+
+/// How every user's password is hashed, one after the other.
+const HASHES: [(&str, MakeHash); 1] = [("today's Argon2id", todays_argon2id)];
+
+fn todays_argon2id() -> String {
+    Password::presented(PASSWORD).expect("acceptable").hash().expect("a hash")
+}
+
+/// One that is replaced on success, and takes as long as today's.
+fn shorter_argon2id() -> String {
+    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(16)).expect("parameters");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password(PASSWORD.as_bytes())
+        .expect("a hash")
+        .to_string()
+}
+
+/// A service behind a proxy, with the users ada and eve, who is disabled.
+async fn service_where_all_have(hash: &str) -> Service {
+    let service = Service::start_with(&[("trusted_proxy_hops", "1")]).await;
+    let admin = service.login_admin().await;
+    service.create_user(&admin, "ada").await;
+    let eve = service.create_user(&admin, "eve").await;
+    let path = format!("/admin/users/{}", eve["public_id"].as_str().expect("an id"));
+    let disabled =
+        service.patch(&path).bearer(&admin).json(&json!({"disabled": true})).send().await;
+    assert_eq!(disabled.status, 200, "{}", disabled.body);
+    set_hashes(&service, hash).await;
+    service
+}
+
+async fn set_hashes(service: &Service, hash: &str) {
+    sqlx::query("update users set password_hash = $1")
+        .bind(hash)
+        .execute(&mut service.database().await)
+        .await
+        .expect("updated");
+}
+
+/// All of a response but what is new in each. The component's headers have no order.
+fn appearance(reply: Reply) -> (u16, Vec<(String, String)>, Value) {
+    let mut headers: Vec<(String, String)> = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "date" | "x-request-id"))
+        .map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()))
+        .collect();
+    headers.sort();
+    (reply.status, headers, reply.body)
+}
+
+#[tokio::test]
+async fn refusals_look_the_same() {
+    for (algorithm, hash) in HASHES {
+        let service = service_where_all_have(&hash()).await;
+        // As many as are counted before a wait is.
+        for attempt in 1..=5 {
+            let mut seen = Vec::new();
+            for (place, (who, username, password)) in REFUSED.into_iter().enumerate() {
+                let reply = service
+                    .post("/login")
+                    .header("x-forwarded-for", &format!("192.0.2.{place}"))
+                    .json(&json!({"username": username, "password": password}))
+                    .send()
+                    .await;
+                reply.assert_problem(401, "invalid_credentials");
+                seen.push((who, appearance(reply)));
+            }
+            let (_, first) = &seen[0];
+            for (who, this) in &seen {
+                assert_eq!(this, first, "{who}, {algorithm}, attempt {attempt}");
+            }
+        }
+    }
+}
+
+/// A login as the host passes it on.
+fn login(username: &str, password: &str) -> hyper::Request<Full<Bytes>> {
+    let body = json!({"username": username, "password": password}).to_string();
+    hyper::Request::post("http://auth.test/login")
+        .header("host", "auth.test")
+        .header("content-type", "application/json")
+        .header("spin-client-addr", "192.0.2.1:50000")
+        .body(Full::new(Bytes::from(body)))
+        .expect("a request")
+}
+
+#[tokio::test]
+async fn refusals_cost_the_same_statements_and_the_same_hashes() {
+    for (algorithm, hash) in HASHES {
+        let service = service_where_all_have(&hash()).await;
+        let meter = Meter::beside(&service).await;
+        let mut measured = Vec::new();
+        for (who, username, password) in REFUSED {
+            let metered = meter.measure(login(username, password)).await;
+            assert_eq!(metered.status, 401, "{who}, {algorithm}: {}", metered.body);
+            measured.push((who, metered));
+        }
+        let (_, first) = &measured[0];
+        for (who, this) in &measured {
+            assert_eq!(this.statements, first.statements, "{who}, {algorithm}");
+            // A hash is nearly all there is: this is a thousandth of one.
+            let difference = this.instructions.abs_diff(first.instructions);
+            assert!(
+                difference < first.instructions / 1000,
+                "{who}, {algorithm}: {} instructions instead of {}",
+                this.instructions,
+                first.instructions
+            );
+        }
+    }
+}
+
+/// What the test above relies on.
+#[tokio::test]
+async fn a_hash_is_nearly_all_that_a_login_computes_and_the_meter_sees_each() {
+    let service = service_where_all_have(&todays_argon2id()).await;
+    let meter = Meter::beside(&service).await;
+    let refused = meter.measure(login("ada", WRONG)).await;
+    let without_hash = meter.measure(login("", WRONG)).await;
+    assert_eq!((without_hash.status, without_hash.statements.len()), (400, 0));
+    assert!(without_hash.instructions < refused.instructions / 10);
+
+    let hash = refused.instructions - without_hash.instructions;
+    let percent_of_a_hash =
+        |instructions: u64| (instructions - without_hash.instructions) * 100 / hash;
+    let succeeded = meter.measure(login("ada", PASSWORD)).await;
+    assert_eq!((succeeded.status, succeeded.statements.len()), (200, 2), "{}", succeeded.body);
+    let percent = percent_of_a_hash(succeeded.instructions);
+    assert!((98..=102).contains(&percent), "{percent} %");
+
+    set_hashes(&service, &shorter_argon2id()).await;
+    let rehashed = meter.measure(login("ada", PASSWORD)).await;
+    assert_eq!((rehashed.status, rehashed.statements.len()), (200, 2), "{}", rehashed.body);
+    let percent = percent_of_a_hash(rehashed.instructions);
+    assert!((198..=202).contains(&percent), "{percent} %");
+}
