@@ -6,6 +6,25 @@ use std::process::Command;
 use crate::install::WASM_TARGET;
 use crate::{process, root};
 
+/// How the programs are optimised. The component always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Built fast.
+    Dev,
+    /// Runs fast.
+    Release,
+}
+
+impl Profile {
+    /// What cargo calls it, and where it puts what it builds.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Dev => ("dev", "debug"),
+            Self::Release => ("release", "release"),
+        }
+    }
+}
+
 /// What was built.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
@@ -23,13 +42,18 @@ impl Artifacts {
     /// Where they are, built or not.
     #[must_use]
     pub fn paths() -> Self {
+        Self::paths_as(Profile::Dev)
+    }
+
+    fn paths_as(profile: Profile) -> Self {
         let target = target();
+        let (_, directory) = profile.names();
         let component = target.join(WASM_TARGET).join("component/edd_cloud_auth.wasm");
         Self {
             precompiled: component.with_extension("cwasm"),
             component,
-            server: target.join("debug/auth-server"),
-            sidecar: target.join("debug/auth-sidecar"),
+            server: target.join(directory).join("auth-server"),
+            sidecar: target.join(directory).join("auth-sidecar"),
         }
     }
 }
@@ -45,7 +69,17 @@ pub(crate) fn target() -> PathBuf {
 ///
 /// When cargo or the component's compiler fails.
 pub fn build() -> anyhow::Result<Artifacts> {
-    let built = Artifacts::paths();
+    build_as(Profile::Dev)
+}
+
+/// Builds them all, the programs with another profile.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_as(profile: Profile) -> anyhow::Result<Artifacts> {
+    let built = Artifacts::paths_as(profile);
+    let (profile, directory) = profile.names();
     eprintln!("xtask: building the component");
     process::run(cargo().args([
         "build",
@@ -60,20 +94,23 @@ pub fn build() -> anyhow::Result<Artifacts> {
     eprintln!("xtask: building the programs (minutes, the first time)");
     // Always the whole workspace, so that every build has the same features and
     // none compiles wasmtime anew.
-    process::run(cargo().args(["build", "--workspace", "--example", "precompile"]))?;
-    if is_older(&built.precompiled, &built.component)
-        || is_older(&built.precompiled, &target().join("debug/examples/precompile"))
-    {
+    process::run(cargo().args([
+        "build",
+        "--workspace",
+        "--example",
+        "precompile",
+        "--profile",
+        profile,
+    ]))?;
+    let precompile = target().join(directory).join("examples/precompile");
+    if is_older(&built.precompiled, &built.component) || is_older(&built.precompiled, &precompile) {
         eprintln!("xtask: compiling the component for this machine");
-        process::run(
-            Command::new(target().join("debug/examples/precompile"))
-                .arg(&built.component)
-                .arg(&built.precompiled),
-        )?;
+        process::run(Command::new(&precompile).arg(&built.component).arg(&built.precompiled))?;
     }
     process::run(
         cargo()
             .args(["build", "--workspace", "--bins", "--features", "edd-auth-server/embedded"])
+            .args(["--profile", profile])
             .env("AUTH_COMPONENT_WASM", &built.component)
             .env("AUTH_COMPONENT_CWASM", &built.precompiled),
     )?;

@@ -2,6 +2,7 @@
 //! what the tests start their servers with.
 
 pub mod artifacts;
+pub mod bench;
 pub mod check;
 pub mod fuzz;
 pub mod fuzz_api;

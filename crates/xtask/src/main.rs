@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{artifacts, check, fuzz, fuzz_api, install, interop, test, up};
+use xtask::{artifacts, bench, check, fuzz, fuzz_api, install, interop, test, up};
+use xtask::artifacts::Profile;
+use xtask::{artifacts, bench, check, fuzz, fuzz_api, install, interop, test, up};
 
 /// Build, run and test edd-cloud-auth.
 #[derive(Parser)]
@@ -65,6 +67,47 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u32,
     },
+    /// Measure the running service, and compare what belongs together
+    ///
+    /// Starts a PostgreSQL and an auth-server of its own. Nothing else should run on
+    /// the machine: a busy one only adds noise.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+        /// Build as `cargo xtask up` does, not for release: for a quick look
+        #[arg(long, global = true)]
+        dev: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Whether the time of a refused login tells users apart
+    ///
+    /// Unknown user, wrong password and disabled user in turns, compared pair by pair
+    /// by Welch's t: over the faster half of each, and over all but the slowest tenth.
+    /// Then, for information, users with older kinds of hashes next to unknown ones.
+    /// Fails when |t| of a pair is 4.5 or more, and when 2 ms that were added on purpose
+    /// are not found.
+    Timing {
+        /// Logins of each kind
+        #[arg(long, value_name = "N", default_value_t = 400,
+              value_parser = clap::value_parser!(u16).range(40..=4000))]
+        rounds: u16,
+        /// What the order is shuffled by; the same seed shuffles alike
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+    },
+    /// Logins a second, next to requests that need no hash
+    Login {
+        /// Requests at once
+        #[arg(long, value_name = "N", default_value_t = 4,
+              value_parser = clap::value_parser!(u16).range(1..=64))]
+        clients: u16,
+        /// How long each kind of request is sent
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        seconds: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -92,5 +135,12 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Interop => interop::verify(),
         Command::Fuzz { seconds } => fuzz::fuzz(seconds),
         Command::FuzzApi { examples, seed } => fuzz_api::fuzz(examples, seed),
+        Command::Bench { what, dev } => {
+            let profile = if dev { Profile::Dev } else { Profile::Release };
+            match what {
+                Bench::Timing { rounds, seed } => bench::timing::run(profile, rounds.into(), seed),
+                Bench::Login { clients, seconds } => bench::login::run(profile, clients, seconds),
+            }
+        }
     }
 }
