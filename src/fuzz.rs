@@ -15,7 +15,7 @@ use crate::input::{self, Query};
 use crate::page::{self, Cursor};
 use crate::precondition;
 use crate::router::Resource;
-use crate::token::TokenKey;
+use crate::token::{Keys, TokenKey};
 use crate::{account, api_token, service_account, session, user};
 
 /// Reads the body of a request as a verb does, and says no more than whether it can.
@@ -41,8 +41,13 @@ fn read<T: DeserializeOwned>(request: &Request) -> Result<(), Error> {
 /// The key that seals and signs here. It is no secret: the corpus has texts of it.
 pub(crate) fn key() -> &'static TokenKey {
     static KEY: LazyLock<TokenKey> = LazyLock::new(|| {
-        let secret = b"the key of the fuzz targets, which is no secret";
-        TokenKey::new(secret, "edd-cloud-auth".to_owned(), "edd-cloud".to_owned())
+        let keys = Keys {
+            secret: "the key of the fuzz targets, which is no secret",
+            previous_secret: None,
+            signing_key: None,
+            previous_signing_key: None,
+        };
+        TokenKey::new(&keys, "edd-cloud-auth".to_owned(), "edd-cloud".to_owned())
     });
     &KEY
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{artifacts, bench, check, fuzz, fuzz_api, install, interop, test, up};
 use xtask::artifacts::Profile;
 use xtask::{artifacts, bench, check, fuzz, fuzz_api, install, interop, test, up};
 
