@@ -9,6 +9,7 @@ pub mod fuzz_api;
 pub mod install;
 pub mod interop;
 pub mod process;
+pub mod secrets;
 pub mod services;
 pub mod test;
 pub mod up;

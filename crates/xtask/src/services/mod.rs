@@ -80,12 +80,41 @@ impl Home {
         Ok(directory)
     }
 
+    /// Writes a file of the user's, which nobody else can read.
+    fn write(&self, file: &Path, text: &str) -> anyhow::Result<()> {
+        fs::write(file, text)?;
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
+        Ok(self.give(file)?)
+    }
+
     /// Makes the user the owner of a file.
     fn give(&self, path: &Path) -> std::io::Result<()> {
         match &self.user {
             Some(user) => chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())),
             None => Ok(()),
         }
+    }
+}
+
+/// What a server shows its clients, in PEM form.
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// The authority of the certificates that clients have to show, if they have to
+    /// show one. For nats-server.
+    pub clients: Option<String>,
+}
+
+impl Certificate {
+    /// Writes certificate and key into a directory, for the user who runs the server.
+    /// Returns the names of the files.
+    fn write(&self, home: &Home, directory: &Path) -> anyhow::Result<[PathBuf; 2]> {
+        let (certificate, key) = (directory.join("server.crt"), directory.join("server.key"));
+        home.write(&certificate, &self.certificate)?;
+        home.write(&key, &self.key)?;
+        Ok([certificate, key])
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::signal::Signal;
 
-use super::{Home, kept_port};
+use super::{Certificate, Home, kept_port};
 use crate::install;
 use crate::process::Server;
 
@@ -23,6 +23,20 @@ impl Nats {
     ///
     /// When nats-server is missing or does not start.
     pub fn start(home: &Home) -> anyhow::Result<Self> {
+        Self::start_with(home, None, "")
+    }
+
+    /// The same, which asks for TLS when it has a certificate, with more lines of
+    /// its configuration file.
+    ///
+    /// # Errors
+    ///
+    /// When nats-server is missing or does not start.
+    pub fn start_with(
+        home: &Home,
+        certificate: Option<&Certificate>,
+        configuration: &str,
+    ) -> anyhow::Result<Self> {
         let program = install::find("nats-server").context("nats-server is missing")?;
         let store = home.private_directory("nats")?;
         let port = kept_port(&home.directory().join("nats.port"))?;
@@ -31,6 +45,20 @@ impl Nats {
             .args(["--addr", "127.0.0.1", "--port", &port.to_string(), "--jetstream"])
             .arg("--store_dir")
             .arg(&store);
+        if let Some(certificate) = certificate {
+            let [file, key] = certificate.write(home, &store)?;
+            command.arg("--tls").arg("--tlscert").arg(file).arg("--tlskey").arg(key);
+            if let Some(authority) = &certificate.clients {
+                let file = store.join("clients.crt");
+                home.write(&file, authority)?;
+                command.arg("--tlsverify").arg("--tlscacert").arg(file);
+            }
+        }
+        if !configuration.is_empty() {
+            let file = store.join("nats.conf");
+            home.write(&file, configuration)?;
+            command.arg("--config").arg(&file);
+        }
         let log = home.directory().join("nats.log");
         let mut server = Server::start("nats-server", &mut command, &log, Signal::SIGTERM)?;
         server.wait_until(Duration::from_secs(30), || {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 
-use super::{Home, kept_port, kept_secret};
+use super::{Certificate, Home, kept_port, kept_secret};
 use crate::install;
 use crate::process::{Server, output};
 
@@ -41,6 +41,19 @@ impl Postgres {
     ///
     /// When PostgreSQL is missing or does not start.
     pub fn start(home: &Home, durability: Durability) -> anyhow::Result<Self> {
+        Self::start_with(home, durability, None)
+    }
+
+    /// The same, which speaks TLS when it has a certificate.
+    ///
+    /// # Errors
+    ///
+    /// When PostgreSQL is missing or does not start.
+    pub fn start_with(
+        home: &Home,
+        durability: Durability,
+        certificate: Option<&Certificate>,
+    ) -> anyhow::Result<Self> {
         let password = kept_secret(&home.directory().join("database-password"))?;
         let parent = home.private_directory("postgres")?;
         let data = parent.join("data");
@@ -59,6 +72,12 @@ impl Postgres {
             "max_connections=200",
         ] {
             command.args(["-c", setting]);
+        }
+        if let Some(certificate) = certificate {
+            let [file, key] = certificate.write(home, &parent)?;
+            command.args(["-c", "ssl=on"]);
+            command.arg("-c").arg(format!("ssl_cert_file={}", file.display()));
+            command.arg("-c").arg(format!("ssl_key_file={}", key.display()));
         }
         if durability == Durability::None {
             command.args(["-c", "fsync=off", "-c", "synchronous_commit=off"]);
@@ -85,6 +104,12 @@ impl Postgres {
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
         format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// The password in its URLs.
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.password
     }
 
     /// Runs `psql` on a database; the first error ends it.
@@ -132,8 +157,7 @@ fn program(name: &str) -> anyhow::Result<PathBuf> {
 
 fn initialize(home: &Home, parent: &Path, data: &Path, password: &str) -> anyhow::Result<()> {
     let password_file = parent.join("initial-password");
-    fs::write(&password_file, password)?;
-    home.give(&password_file)?;
+    home.write(&password_file, password)?;
     let mut command = home.command(&program("initdb")?);
     command
         .arg("--pgdata")
