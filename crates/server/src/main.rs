@@ -14,7 +14,9 @@ use edd_auth_server::http::{Limits, Server};
 use edd_auth_server::manifest::Environment;
 use edd_auth_server::{component, host};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
+use edd_auth_sidecar::database_url::DatabaseUrl;
 use edd_auth_sidecar::log_service::LogService;
+use edd_auth_sidecar::nats::NatsArgs;
 use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging};
 use tokio_util::sync::CancellationToken;
@@ -57,13 +59,13 @@ struct Cli {
     log_service: Option<String>,
     /// PostgreSQL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE
     ///
-    /// `?sslmode=require` encrypts and verifies certificate and host name, with the
-    /// authorities of the system or of the file that SSL_CERT_FILE names.
+    /// `?sslmode=verify-full`, or `require`, encrypts and verifies certificate and host
+    /// name, with the authorities of the system (or of the file that SSL_CERT_FILE
+    /// names) and of `&sslrootcert=FILE`.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
-    /// NATS, as nats://HOST:PORT; without it events wait in the outbox
-    #[arg(long, env = "NATS_URL", value_name = "URL", hide_env_values = true)]
-    nats_url: Option<String>,
+    #[command(flatten)]
+    nats: NatsArgs,
     /// `iss` of the tokens
     #[arg(long, env = "JWT_ISSUER", value_name = "TEXT")]
     jwt_issuer: Option<String>,
@@ -133,9 +135,9 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let log_service = config::log_service(cli.log_service.clone())?;
     logging::init(log_service.as_ref().map(LogService::queue));
-    let database = config::database(cli.database_url.clone(), PROGRAM)?;
-    let variables = variables::of(&cli)?;
-    let nats = config::nats(cli.nats_url)?;
+    let database_url = DatabaseUrl::new(cli.database_url.clone())?;
+    let variables = variables::of(&cli, &database_url)?;
+    let nats = cli.nats.nats()?;
     let default_user =
         DefaultUser::new(cli.default_username, std::env::var("DEFAULT_PASSWORD").ok())?;
 
@@ -150,7 +152,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let environment = Environment::new(&variables)?;
     let limits = Limits { instances: cli.max_instances, ..Limits::default() };
     let connections = usize::from(cli.database_connections);
-    let server = server(cli.component.as_deref(), environment, limits, connections)?;
+    let shared = Shared::trusting(environment, connections, database_url.authorities())?;
+    let server = server(cli.component.as_deref(), shared, limits)?;
 
     let stop_accepting = service::stop_on_signal()?;
     let stop_background = CancellationToken::new();
@@ -162,7 +165,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let admin_username = variables["admin_username"].clone();
     let retention = cli.retention.retention(log_service.is_some());
     let settings = Settings {
-        database,
+        database: database_url.options(PROGRAM),
         nats,
         log_service,
         default_user,
@@ -184,18 +187,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 /// The component on an engine with room for its instances.
-fn server(
-    file: Option<&Path>,
-    environment: Environment,
-    limits: Limits,
-    connections: usize,
-) -> anyhow::Result<Arc<Server>> {
+fn server(file: Option<&Path>, shared: Shared, limits: Limits) -> anyhow::Result<Arc<Server>> {
     let engine = component::engine(limits.instances)?;
     let component = match file {
         Some(file) => component::from_file(&engine, file)?,
         None => component::embedded(&engine)?,
     };
     component::start_ticking(&engine)?;
-    let shared = Shared::new(environment, connections)?;
     Ok(Arc::new(Server::new(host::link(&component)?, shared, limits)))
 }

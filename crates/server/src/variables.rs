@@ -7,6 +7,7 @@ use edd_auth_rules::scope::Catalog;
 use edd_auth_rules::setting;
 use edd_auth_rules::signing_key::SigningKey;
 use edd_auth_sidecar::config::{self, ConfigError};
+use edd_auth_sidecar::database_url::DatabaseUrl;
 
 use crate::Cli;
 
@@ -15,8 +16,11 @@ use crate::Cli;
 /// # Errors
 ///
 /// [`ConfigError`], which names the flag or the environment variable.
-pub(crate) fn of(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
-    let mut variables = required(cli)?;
+pub(crate) fn of(
+    cli: &Cli,
+    database_url: &DatabaseUrl,
+) -> Result<BTreeMap<String, String>, ConfigError> {
+    let mut variables = required(cli, database_url.for_component())?;
     for (name, setting, value, check) in optional(cli) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             check(&value).map_err(|problem| ConfigError::new(setting, problem))?;
@@ -26,13 +30,12 @@ pub(crate) fn of(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
     Ok(variables)
 }
 
-fn required(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
-    let database_url = cli.database_url.clone().unwrap_or_default();
+fn required(cli: &Cli, database_url: &str) -> Result<BTreeMap<String, String>, ConfigError> {
     if let Err(error) = database_url.parse::<tokio_postgres::Config>() {
         // The message names the parameter and not its value.
         return Err(ConfigError::new("DATABASE_URL", format!("is not understood: {error}")));
     }
-    let host = url::Url::parse(&database_url)
+    let host = url::Url::parse(database_url)
         .ok()
         .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(5432))))
         .ok_or_else(|| ConfigError::new("DATABASE_URL", "names no host"))?;
@@ -50,7 +53,7 @@ fn required(cli: &Cli) -> Result<BTreeMap<String, String>, ConfigError> {
     setting::session_ttl(&cli.session_ttl)
         .map_err(|problem| ConfigError::new("-session-ttl", problem))?;
     Ok(BTreeMap::from([
-        ("database_url".to_owned(), database_url),
+        ("database_url".to_owned(), database_url.to_owned()),
         ("database_host".to_owned(), host),
         ("jwt_secret".to_owned(), jwt_secret),
         ("admin_username".to_owned(), admin_username),

@@ -13,33 +13,45 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// Waits that double up to a cap, with jitter, so that many clients of a server
 /// that came back do not come back together. Never gives up.
-pub struct Backoff(ExponentialBackoff);
+pub struct Backoff {
+    waits: ExponentialBackoff,
+    said: Option<String>,
+}
 
 impl Default for Backoff {
     fn default() -> Self {
-        let backoff = ExponentialBuilder::new()
+        let waits = ExponentialBuilder::new()
             .with_min_delay(SHORTEST)
             .with_max_delay(LONGEST)
             .without_max_times()
             .with_jitter()
             .build();
-        Self(backoff)
+        Self { waits, said: None }
     }
 }
 
 impl Backoff {
     /// The next wait.
     pub fn next_delay(&mut self) -> Duration {
-        self.0.next().unwrap_or(LONGEST)
+        self.waits.next().unwrap_or(LONGEST)
     }
 
     /// The wait after so many attempts in a row, for callers that count themselves.
     #[must_use]
     pub fn delay_after(attempts: usize) -> Duration {
-        Self::default().0.nth(attempts).unwrap_or(LONGEST)
+        Self::default().waits.nth(attempts).unwrap_or(LONGEST)
     }
 
-    /// After a success: the next wait is the first one again.
+    /// Whether a failure has another reason than the one before it: then it belongs
+    /// into the log. An outage of hours would fill it otherwise.
+    pub fn is_news(&mut self, reason: &str) -> bool {
+        let is_news = self.said.as_deref() != Some(reason);
+        self.said = Some(reason.to_owned());
+        is_news
+    }
+
+    /// After a success: the next wait is the first one again, and the next failure
+    /// is news.
     pub fn reset(&mut self) {
         *self = Self::default();
     }
@@ -59,5 +71,14 @@ mod tests {
         assert!(Backoff::delay_after(1_000) >= LONGEST);
         backoff.reset();
         assert!(backoff.next_delay() < 3 * SHORTEST);
+    }
+
+    #[test]
+    fn a_reason_is_news_once() {
+        let mut backoff = Backoff::default();
+        let news = ["a", "a", "b", "b", "a"].map(|reason| backoff.is_news(reason));
+        assert_eq!(news, [true, false, true, false, true]);
+        backoff.reset();
+        assert!(backoff.is_news("a"));
     }
 }

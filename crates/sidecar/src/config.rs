@@ -1,12 +1,11 @@
 //! Settings from flags and the environment, checked before anything starts.
 
-use std::str::FromStr;
-
 use edd_auth_rules::password::{DEFAULT_MIN_CHARS, Password};
 use edd_auth_rules::text::Username;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 use tonic::transport::Endpoint;
 
+use crate::database_url::DatabaseUrl;
 use crate::log_service::LogService;
 
 /// Why a setting is refused: one line that names it and says what to do.
@@ -39,55 +38,13 @@ pub fn required(
         .ok_or_else(|| ConfigError::new(name, format!("is not set: {meaning}")))
 }
 
-/// Connection options for a `DATABASE_URL`, with the meaning that Spin's driver
-/// gives to `sslmode=require`: it verifies the certificate and the host name,
-/// which sqlx calls `verify-full`. Parameters and modes that only one of the two
-/// drivers knows are refused, so that one URL works in all parts of the service.
-/// One difference stays: under `prefer`, the default, a server that offers TLS is
-/// verified by the component's driver and not by sqlx.
+/// Connection options for a `DATABASE_URL`, under the name of a program.
 ///
 /// # Errors
 ///
-/// [`ConfigError`], without any part of the URL, which may hold a password.
+/// Those of [`DatabaseUrl::new`].
 pub fn database(url: Option<String>, program: &str) -> Result<PgConnectOptions, ConfigError> {
-    const NAME: &str = "DATABASE_URL";
-    const PARAMETERS: [&str; 4] = ["sslmode", "options", "application_name", "connect_timeout"];
-    let url = required(NAME, url, "a URL like postgres://user:password@host:5432/auth")?;
-    let mut parsed = url::Url::parse(&url)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "postgres" | "postgresql"))
-        .ok_or_else(|| {
-            ConfigError::new(NAME, "is not a URL like postgres://user:password@host:5432/auth")
-        })?;
-    for (key, value) in parsed.query_pairs() {
-        if !PARAMETERS.contains(&&*key) {
-            return Err(ConfigError::new(
-                NAME,
-                format!("has a parameter that is none of {}", PARAMETERS.join(", ")),
-            ));
-        }
-        if key == "sslmode" && !matches!(&*value, "disable" | "prefer" | "require") {
-            return Err(ConfigError::new(
-                NAME,
-                "has an sslmode that is none of disable, prefer and require; \
-                 require verifies the certificate and the host name",
-            ));
-        }
-    }
-    // The component's driver knows this one, sqlx would warn about it.
-    let known: Vec<(String, String)> = parsed
-        .query_pairs()
-        .filter(|(key, _)| key != "connect_timeout")
-        .map(|(key, value)| (key.into_owned(), value.into_owned()))
-        .collect();
-    parsed.query_pairs_mut().clear().extend_pairs(known);
-    let options = PgConnectOptions::from_str(parsed.as_str())
-        .map_err(|_| ConfigError::new(NAME, "has parameters that can't be understood"))?
-        .application_name(program);
-    Ok(match options.get_ssl_mode() {
-        PgSslMode::Require => options.ssl_mode(PgSslMode::VerifyFull),
-        _ => options,
-    })
+    Ok(DatabaseUrl::new(url)?.options(program))
 }
 
 /// The user that exists after the first start.
@@ -122,21 +79,6 @@ impl DefaultUser {
     }
 }
 
-/// Where NATS is, if anywhere.
-///
-/// # Errors
-///
-/// [`ConfigError`] when the text is no server address.
-pub fn nats(url: Option<String>) -> Result<Option<async_nats::ServerAddr>, ConfigError> {
-    url.filter(|url| !url.is_empty())
-        .map(|url| {
-            url.parse().map_err(|_| {
-                ConfigError::new("NATS_URL", "is not a URL like nats://user:password@host:4222")
-            })
-        })
-        .transpose()
-}
-
 /// The log service, if there is one. Its connection is not encrypted: the address
 /// is one of a private network.
 ///
@@ -166,45 +108,6 @@ fn endpoint(address: &str) -> Option<Endpoint> {
 mod tests {
     use super::*;
 
-    fn database_error(url: &str) -> String {
-        let error = database(Some(url.to_owned()), "test").expect_err("refused").to_string();
-        assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
-        error
-    }
-
-    #[test]
-    fn require_verifies() {
-        let mode =
-            |url: &str| database(Some(url.to_owned()), "test").expect("accepted").get_ssl_mode();
-        assert!(matches!(mode("postgres://a:b@h/d?sslmode=require"), PgSslMode::VerifyFull));
-        assert!(matches!(mode("postgres://a:b@h/d?sslmode=disable"), PgSslMode::Disable));
-        assert!(matches!(mode("postgresql://a:b@h/d"), PgSslMode::Prefer));
-        let with_options =
-            "postgres://a:b@h/d?connect_timeout=2&options=-c%20statement_timeout%3D5000";
-        assert!(matches!(mode(with_options), PgSslMode::Prefer));
-    }
-
-    #[test]
-    fn a_bad_database_url_is_named_and_not_shown() {
-        assert!(
-            database(None, "test")
-                .expect_err("missing")
-                .to_string()
-                .starts_with("DATABASE_URL is not set")
-        );
-        for url in [
-            "",
-            "host=db user=auth password=hunter2",
-            "mysql://auth:hunter2@db/auth",
-            "postgres://auth:hunter2@db/auth?sslmode=verify-ca",
-            "postgres://auth:hunter2@db/auth?sslmode=allow",
-            "postgres://auth:hunter2@db:port/auth",
-            "postgres://auth@db/auth?sslpassword=hunter2",
-        ] {
-            assert!(database_error(url).starts_with("DATABASE_URL "), "{url}");
-        }
-    }
-
     #[test]
     fn the_default_user_is_checked() {
         let new = |name: Option<&str>, password: Option<&str>| {
@@ -216,14 +119,6 @@ mod tests {
         assert!(new(Some("a\n"), Some("p")).expect_err("refused").starts_with("DEFAULT_USERNAME"));
         let error = new(Some("ada"), Some("hunter2\0")).expect_err("refused");
         assert!(error.starts_with("DEFAULT_PASSWORD") && !error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn nats_may_be_absent() {
-        assert!(nats(None).expect("accepted").is_none());
-        assert!(nats(Some(String::new())).expect("accepted").is_none());
-        assert!(nats(Some("nats://127.0.0.1:4222".to_owned())).expect("accepted").is_some());
-        assert!(nats(Some("nats://[".to_owned())).is_err());
     }
 
     #[test]

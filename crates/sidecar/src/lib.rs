@@ -8,6 +8,7 @@
 pub mod arguments;
 pub mod backoff;
 pub mod config;
+pub mod database_url;
 pub mod default_user;
 pub mod housekeeping;
 pub mod import;
@@ -16,6 +17,7 @@ pub mod log_service;
 pub mod logging;
 pub mod metrics;
 pub mod migrate;
+pub mod nats;
 pub mod ops;
 pub mod outbox;
 pub mod relay;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use async_nats::ServerAddr;
 use clap::{Args, Parser, Subcommand};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::import::{self, Users};
 use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::metrics::Metrics;
+use edd_auth_sidecar::nats::{Nats, NatsArgs, explain};
 use edd_auth_sidecar::relay::Relay;
 use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging, migrate, status, stream};
@@ -66,17 +66,11 @@ enum Command {
 struct Database {
     /// PostgreSQL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE
     ///
-    /// `?sslmode=require` encrypts and verifies certificate and host name, with the
-    /// authorities of the system or of the file that SSL_CERT_FILE names.
+    /// `?sslmode=verify-full`, or `require`, encrypts and verifies certificate and host
+    /// name, with the authorities of the system (or of the file that SSL_CERT_FILE
+    /// names) and of `&sslrootcert=FILE`.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
-}
-
-#[derive(Args)]
-struct Nats {
-    /// NATS, as nats://HOST:PORT; without it events wait in the outbox
-    #[arg(long, env = "NATS_URL", value_name = "URL", hide_env_values = true)]
-    nats_url: Option<String>,
 }
 
 #[derive(Args)]
@@ -84,7 +78,7 @@ struct Run {
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
-    nats: Nats,
+    nats: NatsArgs,
     /// The user that is created if it is missing
     #[arg(long, env = "DEFAULT_USERNAME", value_name = "NAME")]
     default_username: Option<String>,
@@ -118,7 +112,7 @@ struct StatusArgs {
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
-    nats: Nats,
+    nats: NatsArgs,
 }
 
 #[derive(Args)]
@@ -126,7 +120,7 @@ struct RelayArgs {
     #[command(flatten)]
     database: Database,
     #[command(flatten)]
-    nats: Nats,
+    nats: NatsArgs,
     /// Publish what waits now, and exit; fails while another process publishes
     #[arg(long, required = true)]
     once: bool,
@@ -135,7 +129,7 @@ struct RelayArgs {
 #[derive(Args)]
 struct Watch {
     #[command(flatten)]
-    nats: Nats,
+    nats: NatsArgs,
     /// Subject, which may have wildcards
     #[arg(default_value = edd_auth_events::STREAM_SUBJECTS)]
     subject: String,
@@ -172,7 +166,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
 
 async fn run(args: Run, log_service: Option<LogService>) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
-    let nats = config::nats(args.nats.nats_url)?;
+    let nats = args.nats.nats()?;
     let default_user =
         DefaultUser::new(args.default_username, std::env::var("DEFAULT_PASSWORD").ok())?;
     let admin_username = config::required(
@@ -244,13 +238,13 @@ async fn import(args: Import) -> anyhow::Result<()> {
 
 async fn status(args: StatusArgs) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
-    let nats = config::nats(args.nats.nats_url)?;
+    let nats = args.nats.nats()?;
     let mut connection = database.connect().await.context("database")?;
     print!("{}", status::database(&mut connection).await.context("database")?);
     connection.close().await?;
     match nats {
-        Some(server) => {
-            let jetstream = stream::context(connect(server).await?);
+        Some(nats) => {
+            let jetstream = stream::context(connect(&nats).await?);
             print!("{}", status::stream(&jetstream).await);
         }
         None => println!("stream:    unknown; NATS_URL is not set"),
@@ -260,7 +254,7 @@ async fn status(args: StatusArgs) -> anyhow::Result<()> {
 
 async fn relay_once(args: RelayArgs) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
-    let jetstream = stream::context(connect(args.nats.required()?).await?);
+    let jetstream = stream::context(connect(&args.nats.required()?).await?);
     let relay = Relay {
         database,
         jetstream,
@@ -275,7 +269,7 @@ async fn relay_once(args: RelayArgs) -> anyhow::Result<()> {
 
 /// Prints subject and payload of each event, a line each.
 async fn watch(args: Watch) -> anyhow::Result<()> {
-    let client = connect(args.nats.required()?).await?;
+    let client = connect(&args.nats.required()?).await?;
     let mut events = client.subscribe(args.subject).await?;
     client.flush().await?;
     eprintln!("watching; end with Ctrl-C");
@@ -285,20 +279,10 @@ async fn watch(args: Watch) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Nats {
-    /// The server, for commands that can't do without.
-    fn required(self) -> Result<ServerAddr, ConfigError> {
-        config::nats(self.nats_url)?
-            .ok_or_else(|| ConfigError::new("NATS_URL", "is not set: where the events are"))
-    }
-}
-
 /// Connects to NATS, or fails: nobody wants to wait at a prompt for ever.
-async fn connect(server: ServerAddr) -> anyhow::Result<async_nats::Client> {
-    async_nats::ConnectOptions::new()
-        .name(PROGRAM)
-        .connection_timeout(NATS_TIMEOUT)
-        .connect(server)
-        .await
-        .context("NATS")
+async fn connect(nats: &Nats) -> anyhow::Result<async_nats::Client> {
+    let options = nats.options(PROGRAM)?.connection_timeout(NATS_TIMEOUT);
+    // Its text has the causes already, which `{:#}` would repeat.
+    let connected = options.connect(nats.server()).await;
+    connected.map_err(|error| anyhow::anyhow!("NATS: {}", explain(&error.to_string())))
 }

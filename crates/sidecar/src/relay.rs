@@ -85,9 +85,11 @@ impl Relay {
                 Ok(()) => Duration::ZERO,
                 Err(RelayError::NotLeader) => STANDBY_INTERVAL,
                 Err(error) => {
-                    let delay = backoff.next_delay();
-                    tracing::warn!("relay: {error}; trying again in {} ms", delay.as_millis());
-                    delay
+                    let reason = error.to_string();
+                    if backoff.is_news(&reason) {
+                        tracing::warn!("relay: {reason}; trying again and again");
+                    }
+                    backoff.next_delay()
                 }
             };
             self.metrics.leader.set(0);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_nats::ServerAddr;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::net::TcpListener;
@@ -18,6 +17,7 @@ use crate::config::DefaultUser;
 use crate::housekeeping::{self, Retention};
 use crate::log_service::{self, LogService, Pushers};
 use crate::metrics::Metrics;
+use crate::nats::Nats;
 use crate::ops::Health;
 use crate::relay::Relay;
 use crate::{default_user, migrate, ops, outbox, stream};
@@ -36,7 +36,7 @@ pub struct Settings {
     /// The database.
     pub database: PgConnectOptions,
     /// NATS, if events are to leave the outbox.
-    pub nats: Option<ServerAddr>,
+    pub nats: Option<Nats>,
     /// The log service, if one gets log records and audit rows.
     pub log_service: Option<LogService>,
     /// The user that exists after the first start.
@@ -126,8 +126,8 @@ async fn work(
     let retention = settings.retention;
     let housekeeping =
         tokio::spawn(housekeeping::run(database.clone(), retention, Arc::clone(&metrics)));
-    if let Some(server) = settings.nats {
-        relay(database, server, settings.program, metrics, &shutdown).await?;
+    if let Some(nats) = settings.nats {
+        relay(database, &nats, settings.program, metrics, &shutdown).await?;
     } else {
         tracing::warn!("NATS_URL is not set: events wait in the outbox");
         shutdown.cancelled().await;
@@ -146,7 +146,7 @@ async fn work(
 /// Relays until `shutdown`.
 async fn relay(
     database: PgConnectOptions,
-    server: ServerAddr,
+    nats: &Nats,
     program: &str,
     metrics: Arc<Metrics>,
     shutdown: &CancellationToken,
@@ -155,7 +155,7 @@ async fn relay(
     let listening = tokio::spawn(listen(database.clone(), Arc::clone(&wake)));
     let connected = Arc::new(Notify::new());
     let jetstream =
-        stream::connect(server, program, Arc::clone(&metrics), Arc::clone(&connected)).await?;
+        stream::connect(nats, program, Arc::clone(&metrics), Arc::clone(&connected)).await?;
     let relay = Relay { database, jetstream, metrics, wake, connected };
     relay.run(shutdown).await;
     listening.abort();
@@ -171,9 +171,11 @@ async fn prepare(database: &PgConnectOptions, user: &DefaultUser) -> anyhow::Res
             Err(error) if is_permanent(&error) => return Err(error),
             Err(error) => error,
         };
-        let delay = backoff.next_delay();
-        tracing::warn!("database: {error:#}; trying again in {} ms", delay.as_millis());
-        sleep(delay).await;
+        let reason = format!("{error:#}");
+        if backoff.is_news(&reason) {
+            tracing::warn!("database: {reason}; trying again and again");
+        }
+        sleep(backoff.next_delay()).await;
     }
 }
 

@@ -1,16 +1,18 @@
 //! NATS: the connection, and the stream `AUTH`.
 
-use std::sync::Arc;
+use std::future::ready;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::Event;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, context::GetStreamErrorKind};
-use async_nats::{ConnectOptions, Event, ServerAddr};
 use edd_auth_events::{STREAM, STREAM_SUBJECTS};
 use tokio::sync::Notify;
 
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
+use crate::nats::{Nats, explain};
 
 /// How long JetStream may take to acknowledge a message.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,25 +35,41 @@ fn wanted() -> Config {
     }
 }
 
-/// Connects in the background: returns at once, and goes on trying for ever.
-/// Rings `connected` whenever it has succeeded.
+/// Connects in the background: returns at once, and goes on trying for ever. Says
+/// why it has no connection, each reason once. Rings `connected` whenever it has
+/// succeeded.
 ///
 /// # Errors
 ///
 /// None that a server that is away can cause.
 pub async fn connect(
-    server: ServerAddr,
-    name: &str,
+    nats: &Nats,
+    program: &str,
     metrics: Arc<Metrics>,
     connected: Arc<Notify>,
 ) -> anyhow::Result<jetstream::Context> {
-    let client = ConnectOptions::new()
-        .name(name)
+    let failures = Arc::new(Mutex::new(Backoff::default()));
+    let connection = Arc::clone(&failures);
+    let client = nats
+        .options(program)?
         .retry_on_initial_connect()
         .max_reconnects(None)
         .reconnect_delay_callback(Backoff::delay_after)
+        // Called before each attempt, with what has become of the one before.
+        .reconnect_to_server_callback(move |servers, _| {
+            if let Some(reason) = servers.into_iter().find_map(|server| server.last_error)
+                && failures.lock().unwrap_or_else(PoisonError::into_inner).is_news(&reason)
+            {
+                let reason = explain(&reason);
+                tracing::warn!("NATS: no connection: {reason}; trying again and again");
+            }
+            ready(None)
+        })
         .event_callback(move |event| {
             let (metrics, connected) = (Arc::clone(&metrics), Arc::clone(&connected));
+            if matches!(event, Event::Connected) {
+                connection.lock().unwrap_or_else(PoisonError::into_inner).reset();
+            }
             async move {
                 match event {
                     Event::Connected => {
@@ -63,11 +81,13 @@ pub async fn connect(
                         metrics.nats_connected.set(0);
                         tracing::warn!("NATS: disconnected; events wait in the outbox");
                     }
+                    // An attempt that has failed; the reason is said above.
+                    Event::ClientError(error) => tracing::debug!("NATS: {error}"),
                     other => tracing::warn!("NATS: {other}"),
                 }
             }
         })
-        .connect(server)
+        .connect(nats.server())
         .await?;
     Ok(context(client))
 }

@@ -6,6 +6,7 @@ mod variables;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -47,7 +48,20 @@ impl Shared {
     ///
     /// When no certificate authorities can be loaded.
     pub fn new(environment: Environment, connections: usize) -> anyhow::Result<Self> {
-        let databases = Databases::new(environment.allowed_hosts, connections)?;
+        Self::trusting(environment, connections, &[])
+    }
+
+    /// The same, where databases may also show certificates of these authorities.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is none, or TLS can't be set up.
+    pub fn trusting(
+        environment: Environment,
+        connections: usize,
+        authorities: &[CertificateDer<'static>],
+    ) -> anyhow::Result<Self> {
+        let databases = Databases::new(environment.allowed_hosts, connections, authorities)?;
         Ok(Self { variables: environment.variables, databases })
     }
 }

@@ -91,6 +91,27 @@ async fn records_arrive_while_the_database_is_away_and_until_the_end() {
 }
 
 #[tokio::test]
+async fn what_is_pushed_has_no_secret_at_any_level() {
+    let double = Double::start();
+    let url = empty_database().await;
+    let mut command = sidecar(&url, &["-log-service", &double.address()]);
+    command.envs([("RUST_LOG", "trace"), ("NATS_URL", "nats://auth:hunter2@127.0.0.1:1")]);
+    let process = Running::start(&mut command);
+    double.until(|taken| has(taken, "NATS: no connection")).await;
+    assert!(process.stop().await);
+    let pushed = format!("{:?}", double.taken());
+    // The client of NATS and the statement with the new user's hash are among them.
+    for expected in ["async_nats", "insert into users", "created the default user"] {
+        assert!(pushed.contains(expected), "{expected}");
+    }
+    let database = url::Url::parse(&url).expect("a URL");
+    let password = database.password().expect("a password");
+    for secret in ["hunter2", "the password of the tests' admin", "$argon2", password] {
+        assert!(!pushed.contains(secret));
+    }
+}
+
+#[tokio::test]
 async fn audit_rows_arrive_and_are_measured() {
     let double = Double::away();
     let url = empty_database().await;

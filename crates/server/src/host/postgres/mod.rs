@@ -25,6 +25,7 @@ use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
 use futures::TryStreamExt;
+use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host as PgHost, SslMode};
 use tokio_postgres::types::ToSql;
@@ -55,16 +56,24 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// No connection is made yet. `connections` is the size of each pool.
+    /// No connection is made yet. `connections` is the size of each pool;
+    /// `authorities` are trusted beside those of the system.
     ///
     /// # Errors
     ///
-    /// When no certificate authorities can be loaded.
-    pub fn new(allowed: AllowedHosts, connections: usize) -> anyhow::Result<Self> {
+    /// When one of them is none, or TLS can't be set up.
+    pub fn new(
+        allowed: AllowedHosts,
+        connections: usize,
+        authorities: &[CertificateDer<'static>],
+    ) -> anyhow::Result<Self> {
         let mut roots = rustls::RootCertStore::empty();
         // From SSL_CERT_FILE where it is set, as in sqlx and Spin.
         let loaded = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(loaded.certs);
+        for authority in authorities {
+            roots.add(authority.clone()).context("an authority of the database")?;
+        }
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
