@@ -11,15 +11,13 @@ use crate::context::Context;
 use crate::db::Param;
 use crate::error::Error;
 use crate::http::Request;
+use crate::router::id_or_mark;
 use crate::token::Claims;
 use crate::user::User;
 
 const SESSION: &str = include_str!("authenticate.sql");
 const ADMIN: &str = include_str!("authenticate_admin.sql");
 const TOKEN: &str = include_str!("authenticate_token.sql");
-
-/// What the audit log keeps of a path, in characters.
-const PATH_CHARS: usize = 256;
 
 #[derive(Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -80,8 +78,8 @@ pub(crate) async fn user(ctx: &Context, request: &Request) -> Result<User, Error
 /// As [`claims`], and [`Error::Forbidden`].
 pub(crate) async fn admin(ctx: &Context, request: &Request) -> Result<User, Error> {
     let sid = claims(ctx, request)?.sid.to_string();
-    let path: String = request.path.chars().take(PATH_CHARS).collect();
-    let resource = format!("{} {path}", request.method);
+    let segments: Vec<&str> = request.path.split('/').map(id_or_mark).collect();
+    let resource = format!("{} {}", request.method, segments.join("/"));
     let facts = ctx.facts(request);
     let params = [
         Param::Text(&sid),

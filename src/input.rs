@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::http::Request;
 
-/// What is shown of a field that the client has named, in characters.
-const MAX_FIELD_CHARS: usize = 64;
+/// The longest name of a member that is shown to the client who has sent it.
+const MAX_NAME_CHARS: usize = 32;
 
 /// Reads the body as a JSON object of type `T`.
 ///
@@ -66,14 +66,21 @@ fn explain(path: &str, error: &serde_json::Error) -> Error {
     if let Some(rest) = message.strip_prefix("unknown field `") {
         // The client's own name may hold what serde puts behind it; serde's comes last.
         let field = rest.rsplit_once("`, expected ").map_or(rest, |(field, _)| field);
-        let field: String = field.chars().take(MAX_FIELD_CHARS).collect();
-        return Error::field(&field, "is not a field of this request");
+        return Error::field(shown(field), "is not a field of this request");
     }
-    let path: String = path.chars().take(MAX_FIELD_CHARS).collect();
     let expected = message
         .rsplit_once("expected ")
         .map_or("something else", |(_, rest)| rest.split(" at line").next().unwrap_or(rest));
-    Error::field(&path, format!("must be {expected}"))
+    Error::field(shown(path), format!("must be {expected}"))
+}
+
+/// The first member of a path, if it can be one: names here are short, of letters and
+/// `_`. Tokens and keys are not, nor most passwords: where a client has mixed up names
+/// and values, they do not come back, into a log perhaps.
+fn shown(path: &str) -> &str {
+    let name = path.split(['.', '[']).next().unwrap_or_default();
+    let fits = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    if (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(fits) { name } else { "…" }
 }
 
 /// The parameters of a query string or of a form, decoded (WHATWG URL, section
@@ -188,6 +195,18 @@ mod tests {
             "is_admin",
             "is not a field of this request",
         );
+    }
+
+    #[test]
+    fn a_secret_in_place_of_a_name_is_not_shown() {
+        for secret in
+            ["correct horse", "hunter-2", "eyJ0eXAiOiJzZXNzaW9uK2p3dCIsImFsZyI6IkhTMjU2In0.e30.x"]
+        {
+            let body = format!(r#"{{"{secret}":"a"}}"#);
+            assert_field(&body, "…", "is not a field of this request");
+            assert_eq!(shown(&format!("scopes.{secret}[0]")), "scopes");
+        }
+        assert_eq!(shown("displayName"), "displayName");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::{
     account, api_token, audit, discovery, health, openapi, service, service_account, session, user,
 };
 
-/// What a path names. `{id}`s are taken as they stand; the verbs look at them.
+/// What a path names. `{id}`s that can be none are marks; the verbs look at the
+/// others.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Resource<'a> {
     Healthz,
@@ -39,6 +40,15 @@ pub(crate) enum Resource<'a> {
     OpenidConfiguration,
 }
 
+/// A segment of a path as the audit log may keep it: an id has at most 12
+/// characters, or the 36 of a UUID, and the routes have short names. What else
+/// stands in a path may be a token or a password; the mark in its place can be no
+/// id, so that nothing is found by it.
+pub(crate) fn id_or_mark(segment: &str) -> &str {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if matches!(segment.len(), 0..=12 | 36) && segment.bytes().all(plain) { segment } else { "?" }
+}
+
 impl<'a> Resource<'a> {
     /// Strict: the path is matched as it was sent, so an encoded, doubled or
     /// trailing slash names nothing.
@@ -47,6 +57,7 @@ impl<'a> Resource<'a> {
         if segments.contains(&"") {
             return None;
         }
+        let id = id_or_mark;
         Some(match segments.as_slice() {
             ["healthz"] => Self::Healthz,
             ["readyz"] => Self::Readyz,
@@ -56,18 +67,18 @@ impl<'a> Resource<'a> {
             ["me"] => Self::Me,
             ["me", "password"] => Self::MyPassword,
             ["me", "sessions"] => Self::MySessions,
-            ["me", "sessions", id] => Self::MySession(id),
+            ["me", "sessions", session] => Self::MySession(id(session)),
             ["admin", "users"] => Self::Users,
-            ["admin", "users", id] => Self::User(id),
-            ["admin", "users", id, "password"] => Self::UserPassword(id),
+            ["admin", "users", user] => Self::User(id(user)),
+            ["admin", "users", user, "password"] => Self::UserPassword(id(user)),
             ["admin", "sessions"] => Self::Sessions,
-            ["admin", "sessions", id] => Self::Session(id),
+            ["admin", "sessions", session] => Self::Session(id(session)),
             ["admin", "audit"] => Self::Audit,
             ["service-accounts"] => Self::ServiceAccounts,
-            ["service-accounts", id] => Self::ServiceAccount(id),
-            ["service-accounts", id, "scopes"] => Self::Scopes(id),
-            ["service-accounts", id, "tokens"] => Self::Tokens(id),
-            ["service-accounts", id, "tokens", token_id] => Self::Token(id, token_id),
+            ["service-accounts", account] => Self::ServiceAccount(id(account)),
+            ["service-accounts", account, "scopes"] => Self::Scopes(id(account)),
+            ["service-accounts", account, "tokens"] => Self::Tokens(id(account)),
+            ["service-accounts", account, "tokens", token] => Self::Token(id(account), id(token)),
             ["introspect"] => Self::Introspect,
             ["snapshot", "users"] => Self::SnapshotUsers,
             ["snapshot", "identities"] => Self::SnapshotIdentities,
@@ -306,6 +317,19 @@ mod tests {
         assert_eq!(Resource::find("/login"), Some(Resource::Login));
         assert_eq!(Resource::find("/admin/users"), Some(Resource::Users));
         assert_eq!(Resource::find("/admin/users/a1B2c3"), Some(Resource::User("a1B2c3")));
+    }
+
+    #[test]
+    fn what_can_be_no_id_is_not_kept() {
+        for text in ["hunter2hunter2", "correct%20horse", "ecloud_aaaaaa", "a.b", "?"] {
+            assert_eq!(
+                Resource::find(&format!("/me/sessions/{text}")),
+                Some(Resource::MySession("?"))
+            );
+        }
+        let session = "01a214b0-2c34-76a6-80c5-091fb651bf82";
+        let path = format!("/admin/sessions/{session}");
+        assert_eq!(Resource::find(&path), Some(Resource::Session(session)));
     }
 
     #[test]

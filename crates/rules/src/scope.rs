@@ -19,6 +19,10 @@ pub const MAX_ACTIONS: usize = 50;
 /// Longest segment of a scope, and longest action, in characters.
 pub const MAX_SEGMENT_CHARS: usize = 64;
 
+/// What is shown of a malformed scope, or one of another user, in characters: less than a token has, or a
+/// key. Who has put one there does not get it back, into a log perhaps.
+const MAX_SHOWN_CHARS: usize = 24;
+
 /// Scope to actions. In JSON an object, in which no scope stands twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Scopes(BTreeMap<String, Vec<String>>);
@@ -114,7 +118,7 @@ impl Scopes {
                 return Err(Refusal::Form(shortened(scope)));
             }
             if segments[1] != owner {
-                return Err(Refusal::Owner { scope: scope.clone(), owner: owner.to_owned() });
+                return Err(Refusal::Owner { scope: shortened(scope), owner: owner.to_owned() });
             }
             if actions.is_empty() || actions.len() > MAX_ACTIONS {
                 return Err(Refusal::ActionCount(scope.clone()));
@@ -136,9 +140,14 @@ fn is_segment(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-/// As much of a malformed scope as an error message can bear.
+/// What an error message can bear of a malformed scope: its first characters, up
+/// to the first that no scope has; and none of a text without segments.
 fn shortened(scope: &str) -> String {
-    scope.chars().filter(|c| !c.is_control()).take(MAX_SEGMENT_CHARS).collect()
+    if !scope.contains('.') {
+        return "…".to_owned();
+    }
+    let fits = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    scope.chars().take_while(fits).take(MAX_SHOWN_CHARS).collect()
 }
 
 /// The scopes that there are: the variable `scope_catalog`. A JSON object of
@@ -233,11 +242,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (json, expected) in [
-            (r#"{"sfs":["read"]}"#, "`sfs`, which is no scope"),
-            (r#"{"":["read"]}"#, "``, which is no scope"),
+            (r#"{"sfs":["read"]}"#, "`…`, which is no scope"),
+            (r#"{"":["read"]}"#, "`…`, which is no scope"),
             (r#"{"sfs.a1B2c3.":["read"]}"#, "no scope"),
             (r#"{"sfs.a1B2c3.a.b.c":["read"]}"#, "no scope"),
-            (r#"{"sfs.a1B2c3.*":["read"]}"#, "no scope"),
+            (r#"{"sfs.a1B2c3.*":["read"]}"#, "`sfs.a1B2c3.`, which is no scope"),
+            (r#"{"sfs.eyJ0eXAiOiJzZXNzaW9uK2p3dCJ9.e30":["read"]}"#, "`sfs.eyJ0eXAiOiJzZXNzaW9u`"),
             (r#"{"sfs.a1B2c3.a b":["read"]}"#, "no scope"),
             ("{\"sfs.a1B2c3.\\u0000\":[\"read\"]}", "no scope"),
             (r#"{"sfs.zzzzzz.files":["read"]}"#, "your own public id, a1B2c3"),
