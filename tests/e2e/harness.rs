@@ -1,7 +1,7 @@
 //! A service of its own for each test: own database, own port.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -32,13 +32,11 @@ use wasmtime::component::Component;
 use xtask::artifacts::Artifacts;
 use xtask::services::{Home, Nats};
 
-use crate::contract;
+use crate::{contract, secrets};
 
-pub(crate) const JWT_SECRET: &str = "a secret of tests that has more than 32 bytes";
+pub(crate) use xtask::secrets::{ADMIN_PASSWORD, JWT_SECRET, PASSWORD, SERVICE_API_KEY};
+
 pub(crate) const ADMIN: &str = "admin";
-pub(crate) const ADMIN_PASSWORD: &str = "the password of the tests' admin";
-pub(crate) const SERVICE_API_KEY: &str = "the key of the services of the tests";
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// How long anything that has to happen may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,6 +76,7 @@ impl Service {
     }
 
     async fn serve(database_url: &str, variables: &[(&str, &str)], limits: Limits) -> Self {
+        secrets::watch_log();
         let environment = environment(database_url, variables);
         let shared = Shared::new(environment, 4).expect("a host");
         let component = host::link(component()).expect("a component that links");
@@ -317,6 +316,7 @@ impl Request<'_> {
             assert!(body["title"].is_string() && body["detail"].is_string());
         }
         let (status, headers) = (head.status.as_u16(), head.headers);
+        secrets::check_answer(&headers, &body);
         contract::check_response(method.as_str(), uri.path(), status, &headers, &body);
         Reply { status, headers, body }
     }
@@ -407,7 +407,7 @@ fn component() -> &'static Component {
     })
 }
 
-fn server_url() -> String {
+pub(crate) fn server_url() -> String {
     std::env::var(xtask::test::DATABASE_URL).unwrap_or_else(|_| {
         panic!("{} is not set; run the tests with `cargo xtask test`", xtask::test::DATABASE_URL)
     })
@@ -573,6 +573,13 @@ pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>)
     tokio::time::timeout(PATIENCE, wait).await.expect("what was waited for has happened")
 }
 
+/// Where a process of a test logs: where `cargo xtask test` searches for secrets
+/// when all is over, or in the test's own directory without it.
+pub(crate) fn log_file(directory: &Path, name: &str) -> PathBuf {
+    let directory = std::env::var_os(xtask::test::LOGS).map_or(directory.to_owned(), PathBuf::from);
+    directory.join(format!("{name}-{}.log", uuid::Uuid::now_v7()))
+}
+
 /// A sidecar as a process, logging to a file of the directory.
 pub(crate) fn sidecar_process(
     directory: &Path,
@@ -593,7 +600,7 @@ pub(crate) fn sidecar_process(
     let server = xtask::process::Server::start(
         "auth-sidecar",
         &mut command,
-        &directory.join(format!("{name}.log")),
+        &log_file(directory, name),
         nix::sys::signal::Signal::SIGTERM,
     )
     .expect("a sidecar");

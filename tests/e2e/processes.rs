@@ -10,7 +10,7 @@ use xtask::artifacts::Artifacts;
 use xtask::process::{Server, answers_ok, free_port};
 
 use crate::harness::{
-    ADMIN, ADMIN_PASSWORD, JWT_SECRET, OwnNats, PATIENCE, empty_database, eventually,
+    ADMIN, ADMIN_PASSWORD, JWT_SECRET, OwnNats, PATIENCE, empty_database, eventually, log_file,
     temporary_directory,
 };
 
@@ -65,7 +65,10 @@ fn a_missing_or_malformed_setting_stops_the_start_with_one_line_that_names_it() 
         ("PASSWORD_MIN_LENGTH", "3", false),
         ("SERVICE_API_KEY", "hunter2", false),
         ("SCOPE_CATALOG", "hunter2", false),
-        ("DATABASE_URL", "postgres://auth:hunter2@db/auth?sslrootcert=hunter2", true),
+        ("DATABASE_URL", "postgres://auth:hunter2@db/auth?sslpassword=hunter2", true),
+        ("DATABASE_URL", "postgres://auth:hunter2@db/a?sslmode=require&sslrootcert=/none", true),
+        ("NATS_CREDS", "/none.creds", true),
+        ("NATS_CA", "/none.pem", true),
     ] {
         let mut programs = vec![(&server, &[][..])];
         if both {
@@ -117,7 +120,7 @@ async fn the_server_with_its_embedded_component_serves_drains_and_exits_0() {
     );
     // Go's flags: one dash, and an address without a host.
     command.args(["-addr", &format!(":{port}"), "-session-ttl=1h"]);
-    let log = directory.path().join("server.log");
+    let log = log_file(directory.path(), "server");
     let mut server =
         Server::start("auth-server", &mut command, &log, Signal::SIGTERM).expect("started");
     let address = format!("127.0.0.1:{port}");
