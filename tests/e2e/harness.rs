@@ -42,8 +42,14 @@ pub(crate) const ADMIN: &str = "admin";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the host of a test takes on.
-pub(crate) const LIMITS: Limits =
-    Limits { instances: 16, body: Duration::from_secs(10), answer: Duration::from_secs(30) };
+pub(crate) const LIMITS: Limits = Limits {
+    instances: 16,
+    hashes: 16,
+    queue: Duration::from_secs(1),
+    connections: 4096,
+    body: Duration::from_secs(10),
+    answer: Duration::from_secs(30),
+};
 
 const TEMPLATE: &str = "e2e_template";
 
@@ -397,7 +403,7 @@ pub(crate) fn environment(database_url: &str, variables: &[(&str, &str)]) -> Env
 fn component() -> &'static Component {
     static COMPONENT: OnceLock<Component> = OnceLock::new();
     COMPONENT.get_or_init(|| {
-        let engine = component::engine(LIMITS.instances * 8).expect("an engine");
+        let engine = component::engine(LIMITS.total_instances() * 8).expect("an engine");
         component::start_ticking(&engine).expect("a thread");
         let file = Artifacts::paths().precompiled;
         let code = std::fs::read(&file).unwrap_or_else(|error| {

@@ -100,25 +100,33 @@ async fn a_bad_variable_is_503_everywhere_but_on_healthz() {
 }
 
 #[tokio::test]
-async fn past_its_bound_it_refuses_at_once_and_says_when_to_come_back() {
-    let service = Service::with_limits(Limits { instances: 1, ..LIMITS }).await;
+async fn past_its_bound_it_refuses_and_says_when_to_come_back() {
+    let queue = Duration::from_millis(100);
+    let service = Service::with_limits(Limits { instances: 1, hashes: 1, queue, ..LIMITS }).await;
+    let token = service.login_admin().await;
     let mut database = service.database().await;
-    sqlx::raw_sql("begin; select id from users for update")
-        .execute(&mut database)
-        .await
-        .expect("locked");
-    let waiting = login(&service);
-    let refused = async {
+    sqlx::raw_sql("begin; lock table users").execute(&mut database).await.expect("locked");
+    let me = || service.get("/me").bearer(&token).header("x-request-id", "mine").send();
+    let while_one_waits = async {
         service.until_blocked(1).await;
-        let refused = service.get("/healthz").header("x-request-id", "mine").send().await;
-        sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
-        refused
+        let refused = me().await;
+        refused.assert_problem(503, "overloaded");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        // Probes have instances of their own.
+        assert_eq!(service.get("/healthz").send().await.status, 200);
+        assert_eq!(service.get("/readyz").send().await.status, 200);
+        // Those who hash have theirs, too, and leave those of the others alone.
+        let while_two_wait = async {
+            service.until_blocked(2).await;
+            login(&service).await.assert_problem(503, "overloaded");
+            sqlx::raw_sql("rollback").execute(&mut database).await.expect("released");
+        };
+        let (waited, ()) = tokio::join!(login(&service), while_two_wait);
+        assert_eq!(waited.status, 200);
     };
-    let (waited, refused) = tokio::join!(waiting, refused);
+    let (waited, ()) = tokio::join!(me(), while_one_waits);
     assert_eq!(waited.status, 200);
-    refused.assert_problem(503, "overloaded");
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(service.get("/healthz").send().await.status, 200);
+    assert_eq!(me().await.status, 200);
 }
 
 #[tokio::test]

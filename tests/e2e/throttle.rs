@@ -83,7 +83,7 @@ async fn the_wait_doubles_up_to_fifteen_minutes_and_an_hour_forgives() {
 
 #[tokio::test]
 async fn a_hundred_guesses_at_once_are_five_guesses() {
-    let service = Service::with_limits(Limits { instances: 100, ..LIMITS }).await;
+    let service = Service::with_limits(Limits { hashes: 100, ..LIMITS }).await;
     let guess = || async {
         let body = json!({"username": ADMIN, "password": WRONG});
         service.post("/login").json(&body).send().await.status

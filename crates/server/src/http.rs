@@ -2,7 +2,7 @@
 //!
 //! A request is read whole before an instance is made for it, and its response
 //! is read whole before it is sent, so that a slow client holds a connection
-//! but never an instance.
+//! but never an instance. What one server takes on is in ADR 0016.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,8 +16,10 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use nix::sys::socket::sockopt::SndBuf;
+use nix::sys::socket::{Backlog, listen, setsockopt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{Store, UpdateDeadline};
@@ -26,21 +28,27 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
+use crate::admission::{Budgets, PROBES};
 use crate::component::TICK;
+use crate::connections::{Connection, Connections};
 use crate::host::{Shared, State};
 
 /// Bytes of a body that are read. One more than the component accepts, so that
 /// it is the component that refuses, as it is on Spin.
 const BODY_BYTES: usize = 64 * 1024 + 1;
 
-/// How long the head of a request may take to arrive.
+/// Bytes of a head that are read; past it the answer is 431.
+const HEAD_BYTES: usize = 32 * 1024;
+
+/// Bytes of a response that the kernel keeps for a client who does not read; it
+/// allocates twice as many. On its own it would take megabytes.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// How long the head of a request may take to arrive, from the end of the one before.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an instance may compute.
 const CPU_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Connections at once. Past it, new ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4096;
 
 /// How long requests in flight may take when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,17 +56,39 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// What one server takes on.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Requests that run at once; one more is refused.
+    /// Requests that are worked on at once, but for those that hash a password.
     pub instances: u32,
+    /// Requests that hash a password and are worked on at once.
+    pub hashes: u32,
+    /// How long a request may wait until it is worked on; then it is refused.
+    pub queue: Duration,
+    /// Connections at once; past it, those that wait for their clients give way.
+    pub connections: usize,
     /// How long the body of a request may take to arrive.
     pub body: Duration,
     /// How long an instance may take to answer, waiting included.
     pub answer: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { instances: 64, body: Duration::from_secs(10), answer: Duration::from_secs(30) }
+impl Limits {
+    /// Instances that there are at most at once.
+    #[must_use]
+    pub const fn total_instances(&self) -> u32 {
+        self.instances + self.hashes + 2 * PROBES
+    }
+
+    /// For a machine that can do so many things at once. More hashes at once would
+    /// not be done sooner, and everything else would be done later.
+    #[must_use]
+    pub fn of_cores(cores: u32) -> Self {
+        Self {
+            instances: (8 * cores).max(16),
+            hashes: 2 * cores,
+            queue: Duration::from_secs(1),
+            connections: 4096,
+            body: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+        }
     }
 }
 
@@ -67,7 +97,7 @@ pub struct Server {
     component: ProxyPre<State>,
     shared: Arc<Shared>,
     limits: Limits,
-    instances: Semaphore,
+    budgets: Budgets,
 }
 
 impl Server {
@@ -78,7 +108,7 @@ impl Server {
             component,
             shared: Arc::new(shared),
             limits,
-            instances: Semaphore::new(limits.instances as usize),
+            budgets: Budgets::new(limits.instances, limits.hashes),
         }
     }
 
@@ -92,31 +122,40 @@ impl Server {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> std::io::Result<()> {
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        // Tokio's queue has 128 places: a burst of connections fills it before the next
+        // is accepted, and then whoever comes is not heard for a second.
+        listen(&listener, Backlog::MAXCONN)?;
+        let connections = Connections::new(self.limits.connections);
         let graceful = GracefulShutdown::new();
-        loop {
+        for number in 0.. {
             let accepted = tokio::select! {
-                accepted = accept(&listener, &connections) => accepted,
+                accepted = accept(&listener, &connections, number) => accepted,
                 () = shutdown.cancelled() => break,
             };
-            let Some((stream, client, permit)) = accepted else {
+            let Some((stream, connection)) = accepted else {
                 continue;
             };
-            let server = Arc::clone(&self);
+            let connection = Arc::new(connection);
+            let (server, requests_of) = (Arc::clone(&self), Arc::clone(&connection));
             let service = service_fn(move |request| {
-                let server = Arc::clone(&server);
-                async move { Ok::<_, std::convert::Infallible>(server.answer(request, client).await) }
+                let (server, connection) = (Arc::clone(&server), Arc::clone(&requests_of));
+                async move {
+                    Ok::<_, std::convert::Infallible>(server.answer(request, &connection).await)
+                }
             });
-            let connection = hyper::server::conn::http1::Builder::new()
+            let http = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(HEAD_BYTES)
                 .serve_connection(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection);
+            let http = graceful.watch(http);
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!("connection: {error}");
+                tokio::select! {
+                    result = http => if let Err(error) = result {
+                        tracing::debug!("connection: {error}");
+                    },
+                    () = connection.has_to_close() => {}
                 }
-                drop(permit);
             });
         }
         drop(listener);
@@ -129,7 +168,7 @@ impl Server {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        client: SocketAddr,
+        connection: &Connection,
     ) -> Response<Full<Bytes>> {
         let (mut head, body) = request.into_parts();
         let request_id = head.headers.get("x-request-id").filter(|id| is_plain(id)).cloned();
@@ -137,7 +176,7 @@ impl Server {
         if head.headers.values().any(|value| std::str::from_utf8(value.as_bytes()).is_err()) {
             return last(refuse(&HEADER_NOT_TEXT));
         }
-        if !add_spin_headers(&mut head, client) {
+        if !add_spin_headers(&mut head, connection.client()) {
             return last(refuse(&NO_HOST));
         }
         let (body, whole) = match timeout(self.limits.body, read_body(body)).await {
@@ -145,7 +184,8 @@ impl Server {
             Ok(Err(_)) => return last(refuse(&BODY_UNREADABLE)),
             Err(_) => return last(refuse(&BODY_TIMED_OUT)),
         };
-        let Ok(_instance) = self.instances.try_acquire() else {
+        let _serving = connection.serve();
+        let Some(_turn) = self.budgets.of(&head).turn(self.limits.queue).await else {
             return refuse(&OVERLOADED);
         };
         match timeout(self.limits.answer, self.run(Request::from_parts(head, body))).await {
@@ -213,14 +253,15 @@ fn never(infallible: std::convert::Infallible) -> wasmtime_wasi_http::Error {
 /// The next connection; `None` after a failure that may pass.
 async fn accept(
     listener: &TcpListener,
-    connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections).acquire_owned().await.ok()?;
+    connections: &Arc<Connections>,
+    number: u64,
+) -> Option<(TcpStream, Connection)> {
     match listener.accept().await {
         Ok((stream, client)) => {
             // Responses are written at once; there is nothing to collect.
             let _ = stream.set_nodelay(true);
-            Some((stream, client, permit))
+            let _ = setsockopt(&stream, SndBuf, &SEND_BUFFER);
+            Some((stream, connections.admit(client, number).await))
         }
         Err(error) => {
             tracing::warn!("accept: {error}");

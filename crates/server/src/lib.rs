@@ -5,7 +5,9 @@
 //! the two differ, or lose something, like the stricter one: what passes the
 //! tests here works there.
 
+mod admission;
 pub mod component;
+mod connections;
 pub mod host;
 pub mod http;
 pub mod manifest;

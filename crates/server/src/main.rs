@@ -1,7 +1,9 @@
 //! `auth-server`: the whole service in one process.
 
+mod descriptors;
 mod variables;
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -105,10 +107,23 @@ struct Cli {
     ops_addr: String,
     #[command(flatten)]
     retention: arguments::RetentionArgs,
-    /// Requests that are served at once; 503 past it
-    #[arg(long, env = "MAX_INSTANCES", value_name = "N", default_value_t = Limits::default().instances,
+    /// Requests that are worked on at once, but for those that hash a password; past
+    /// it and a second of waiting, 503 (8 for each core, at least 16)
+    #[arg(long, env = "MAX_INSTANCES", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
-    max_instances: u32,
+    max_instances: Option<u32>,
+    /// The same for requests that hash a password, such as logins (2 for each core)
+    ///
+    /// Together with --max-instances it bounds the memory that is used: 10 MiB for
+    /// each of both.
+    #[arg(long, env = "MAX_HASHES", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    max_hashes: Option<u32>,
+    /// Connections of clients at once; past it, those that have waited longest for
+    /// their clients are closed (4096)
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
     /// Connections to PostgreSQL for requests; the background tasks need 4 more,
     /// and 5 with a log service
     #[arg(long, env = "DATABASE_CONNECTIONS", value_name = "N", default_value_t = 16,
@@ -119,10 +134,32 @@ struct Cli {
     component: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+impl Cli {
+    fn limits(&self, cores: u32) -> Limits {
+        let defaults = Limits::of_cores(cores);
+        Limits {
+            instances: self.max_instances.unwrap_or(defaults.instances),
+            hashes: self.max_hashes.unwrap_or(defaults.hashes),
+            connections: self.max_connections.map_or(defaults.connections, |most| most as usize),
+            ..defaults
+        }
+    }
+}
+
+fn main() -> ExitCode {
     let cli = Cli::parse_from(arguments::with_double_dashes(std::env::args_os()));
-    match run(cli).await {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let limits = cli.limits(u32::try_from(cores).unwrap_or(1));
+    // A hash keeps its thread busy. With a thread for each, and some that have none,
+    // there is always one that takes what arrives from the network at once.
+    let threads = limits.hashes as usize + cores;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli, limits)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("auth-server: {error:#}");
@@ -132,7 +169,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn run(cli: Cli, limits: Limits) -> anyhow::Result<()> {
     let log_service = config::log_service(cli.log_service.clone())?;
     logging::init(log_service.as_ref().map(LogService::queue));
     let database_url = DatabaseUrl::new(cli.database_url.clone())?;
@@ -150,9 +187,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let ops = listen(&cli.ops_addr, "-ops-addr").await?;
 
     let environment = Environment::new(&variables)?;
-    let limits = Limits { instances: cli.max_instances, ..Limits::default() };
-    let connections = usize::from(cli.database_connections);
-    let shared = Shared::trusting(environment, connections, database_url.authorities())?;
+    let to_database = usize::from(cli.database_connections);
+    let connections = descriptors::allow(limits.connections, to_database)?;
+    let limits = Limits { connections, ..limits };
+    let shared = Shared::trusting(environment, to_database, database_url.authorities())?;
     let server = server(cli.component.as_deref(), shared, limits)?;
 
     let stop_accepting = service::stop_on_signal()?;
@@ -188,7 +226,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 
 /// The component on an engine with room for its instances.
 fn server(file: Option<&Path>, shared: Shared, limits: Limits) -> anyhow::Result<Arc<Server>> {
-    let engine = component::engine(limits.instances)?;
+    let engine = component::engine(limits.total_instances())?;
     let component = match file {
         Some(file) => component::from_file(&engine, file)?,
         None => component::embedded(&engine)?,

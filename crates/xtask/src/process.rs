@@ -92,6 +92,12 @@ impl Server {
         Ok(kill(self.pid()?, signal)?)
     }
 
+    /// The number by which the system knows the process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has ended, and how.
     ///
     /// # Errors
