@@ -1,4 +1,4 @@
-//! `cargo xtask check`: formatting, lints, and SQL that fits the schema.
+//! `cargo xtask check`: formatting, dependencies, lints, and SQL that fits the schema.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::install::WASM_TARGET;
 use crate::services::{Durability, Home, Postgres};
-use crate::{artifacts, install, process, root};
+use crate::{artifacts, deny, install, process, root};
 
 /// Runs every check.
 ///
@@ -21,6 +21,8 @@ pub fn run() -> anyhow::Result<()> {
     process::run(artifacts::cargo().args(["fmt", "--all", "--check"]))?;
     let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
     process::run(artifacts::cargo().args(fuzz))?;
+    eprintln!("xtask: dependencies");
+    deny::check()?;
     eprintln!("xtask: lints of the native code");
     process::run(artifacts::cargo().args([
         "clippy",

@@ -4,6 +4,7 @@
 pub mod artifacts;
 pub mod bench;
 pub mod check;
+pub mod deny;
 pub mod fuzz;
 pub mod fuzz_api;
 pub mod install;

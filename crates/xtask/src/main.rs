@@ -44,7 +44,9 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Check formatting, lints and every SQL statement
+    /// Check formatting, dependencies, lints and every SQL statement
+    ///
+    /// Installs cargo-deny below the directory that cargo builds in.
     Check,
     /// Have PyJWT, joserfc (`PyPI`) and jose (npm) verify tokens with nothing but what
     /// the service publishes; needs Python 3 and Node.js
