@@ -66,6 +66,10 @@ struct Cli {
     /// names) and of `&sslrootcert=FILE`.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     database_url: Option<String>,
+    /// The same database with the role of the component, where that is another one
+    /// than the role of the background tasks (`auth-sidecar migrate --app-role`)
+    #[arg(long, env = "APP_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    app_database_url: Option<String>,
     #[command(flatten)]
     nats: NatsArgs,
     /// `iss` of the tokens
@@ -172,8 +176,12 @@ fn main() -> ExitCode {
 async fn run(cli: Cli, limits: Limits) -> anyhow::Result<()> {
     let log_service = config::log_service(cli.log_service.clone())?;
     logging::init(log_service.as_ref().map(LogService::queue));
-    let database_url = DatabaseUrl::new(cli.database_url.clone())?;
-    let variables = variables::of(&cli, &database_url)?;
+    let database_url = DatabaseUrl::new("DATABASE_URL", cli.database_url.clone())?;
+    let of_its_own = cli.app_database_url.clone().filter(|url| !url.is_empty());
+    let of_its_own =
+        of_its_own.map(|url| DatabaseUrl::new("APP_DATABASE_URL", Some(url))).transpose()?;
+    let of_component = of_its_own.as_ref().unwrap_or(&database_url);
+    let variables = variables::of(&cli, of_component)?;
     let nats = cli.nats.nats()?;
     let default_user =
         DefaultUser::new(cli.default_username, std::env::var("DEFAULT_PASSWORD").ok())?;
@@ -190,7 +198,7 @@ async fn run(cli: Cli, limits: Limits) -> anyhow::Result<()> {
     let to_database = usize::from(cli.database_connections);
     let connections = descriptors::allow(limits.connections, to_database)?;
     let limits = Limits { connections, ..limits };
-    let shared = Shared::trusting(environment, to_database, database_url.authorities())?;
+    let shared = Shared::trusting(environment, to_database, of_component.authorities())?;
     let server = server(cli.component.as_deref(), shared, limits)?;
 
     let stop_accepting = service::stop_on_signal()?;

@@ -20,7 +20,7 @@ pub(crate) fn of(
     cli: &Cli,
     database_url: &DatabaseUrl,
 ) -> Result<BTreeMap<String, String>, ConfigError> {
-    let mut variables = required(cli, database_url.for_component())?;
+    let mut variables = required(cli, database_url)?;
     for (name, setting, value, check) in optional(cli) {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             check(&value).map_err(|problem| ConfigError::new(setting, problem))?;
@@ -30,15 +30,16 @@ pub(crate) fn of(
     Ok(variables)
 }
 
-fn required(cli: &Cli, database_url: &str) -> Result<BTreeMap<String, String>, ConfigError> {
+fn required(cli: &Cli, url: &DatabaseUrl) -> Result<BTreeMap<String, String>, ConfigError> {
+    let (setting, database_url) = (url.name(), url.for_component());
     if let Err(error) = database_url.parse::<tokio_postgres::Config>() {
         // The message names the parameter and not its value.
-        return Err(ConfigError::new("DATABASE_URL", format!("is not understood: {error}")));
+        return Err(ConfigError::new(setting, format!("is not understood: {error}")));
     }
     let host = url::Url::parse(database_url)
         .ok()
         .and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port().unwrap_or(5432))))
-        .ok_or_else(|| ConfigError::new("DATABASE_URL", "names no host"))?;
+        .ok_or_else(|| ConfigError::new(setting, "names no host"))?;
     let jwt_secret = config::required(
         "JWT_SECRET",
         secret("JWT_SECRET"),

@@ -14,21 +14,20 @@ use url::Url;
 
 use crate::config::{ConfigError, required};
 
-const NAME: &str = "DATABASE_URL";
-
 /// The parameters that it may have.
 const PARAMETERS: [&str; 5] =
     ["sslmode", "sslrootcert", "options", "application_name", "connect_timeout"];
 
 /// A `DATABASE_URL` that both drivers understand. A secret: it may hold a password.
 pub struct DatabaseUrl {
+    name: &'static str,
     options: PgConnectOptions,
     for_component: String,
     authorities: Vec<CertificateDer<'static>>,
 }
 
 impl DatabaseUrl {
-    /// Reads it. `sslmode=require` verifies the certificate and the host name, as
+    /// Reads the setting of this name. `sslmode=require` verifies the certificate and the host name, as
     /// it does in Spin's driver; sqlx calls that `verify-full`, which is accepted
     /// as another name of it. Parameters and modes that only one of the drivers
     /// knows are refused. One difference stays: under `prefer`, the default, a
@@ -38,8 +37,9 @@ impl DatabaseUrl {
     ///
     /// [`ConfigError`], without any part of the URL, which may hold a password, but
     /// the name of the file in `sslrootcert`.
-    pub fn new(url: Option<String>) -> Result<Self, ConfigError> {
-        let text = required(NAME, url, "a URL like postgres://user:password@host:5432/auth")?;
+    pub fn new(name: &'static str, url: Option<String>) -> Result<Self, ConfigError> {
+        let refused = |problem: &str| ConfigError::new(name, problem);
+        let text = required(name, url, "a URL like postgres://user:password@host:5432/auth")?;
         let mut url = Url::parse(&text)
             .ok()
             .filter(|url| matches!(url.scheme(), "postgres" | "postgresql"))
@@ -48,17 +48,17 @@ impl DatabaseUrl {
         for (place, (key, _)) in parameters.iter().enumerate() {
             if !PARAMETERS.contains(&key.as_str()) {
                 let known = PARAMETERS.join(", ");
-                return Err(refused(format!("has a parameter that is none of {known}")));
+                return Err(refused(&format!("has a parameter that is none of {known}")));
             }
             // The drivers may not agree on which of two counts.
             if parameters[..place].iter().any(|(earlier, _)| earlier == key) {
-                return Err(refused(format!("has the parameter {key} twice")));
+                return Err(refused(&format!("has the parameter {key} twice")));
             }
         }
         let parameter = |name: &str| {
             parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
         };
-        let mode = ssl_mode(parameter("sslmode"))?;
+        let mode = ssl_mode(parameter("sslmode")).map_err(refused)?;
         let root_file = parameter("sslrootcert");
         // An authority that nobody is held against is a mistake.
         if root_file.is_some() && !matches!(mode, PgSslMode::VerifyFull) {
@@ -76,14 +76,20 @@ impl DatabaseUrl {
             .ssl_mode(mode);
         let mut authorities = Vec::new();
         if let Some(file) = root_file {
-            let problem = |why: &str| refused(format!("has an sslrootcert, {file}, that {why}"));
+            let problem = |why: &str| refused(&format!("has an sslrootcert, {file}, that {why}"));
             let pem =
                 std::fs::read(file).map_err(|error| problem(&format!("can't be read: {error}")))?;
             authorities =
                 read_authorities(&pem).ok_or_else(|| problem("has no certificates in PEM form"))?;
             options = options.ssl_root_cert_from_pem(pem);
         }
-        Ok(Self { options, for_component, authorities })
+        Ok(Self { name, options, for_component, authorities })
+    }
+
+    /// The setting that it comes from.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// For sqlx, under the name of a program.
@@ -106,23 +112,19 @@ impl DatabaseUrl {
     }
 }
 
-fn refused(problem: impl Into<String>) -> ConfigError {
-    ConfigError::new(NAME, problem)
-}
-
-fn ssl_mode(text: Option<&str>) -> Result<PgSslMode, ConfigError> {
+fn ssl_mode(text: Option<&str>) -> Result<PgSslMode, &'static str> {
     match text {
         None | Some("prefer") => Ok(PgSslMode::Prefer),
         Some("disable") => Ok(PgSslMode::Disable),
         Some("require" | "verify-full") => Ok(PgSslMode::VerifyFull),
-        Some("verify-ca") => Err(refused(
+        Some("verify-ca") => Err(
             "has sslmode=verify-ca, which lets every host of the authority pass for the \
              database; write verify-full",
-        )),
-        Some(_) => Err(refused(
+        ),
+        Some(_) => Err(
             "has an sslmode that is none of disable, prefer, require and verify-full; \
              the last two verify the certificate and the host name",
-        )),
+        ),
     }
 }
 
@@ -159,7 +161,7 @@ mod tests {
     use super::*;
 
     fn read(url: &str) -> Result<DatabaseUrl, String> {
-        DatabaseUrl::new(Some(url.to_owned())).map_err(|error| error.to_string())
+        DatabaseUrl::new("DATABASE_URL", Some(url.to_owned())).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -199,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_named_and_not_shown() {
-        let missing = DatabaseUrl::new(None).err().expect("missing").to_string();
+        let missing = DatabaseUrl::new("DATABASE_URL", None).err().expect("missing").to_string();
         assert!(missing.starts_with("DATABASE_URL is not set"), "{missing}");
         let no_certificates = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
         for (url, why) in [

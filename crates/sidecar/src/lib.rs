@@ -21,6 +21,7 @@ pub mod nats;
 pub mod ops;
 pub mod outbox;
 pub mod relay;
+pub mod roles;
 pub mod service;
 pub mod statement;
 pub mod status;

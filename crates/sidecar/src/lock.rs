@@ -15,6 +15,9 @@ pub const HOUSEKEEPING: i64 = RELAY + 1;
 /// Pushing audit rows to the log service.
 pub const LOG_SERVICE: i64 = RELAY + 2;
 
+/// Creating roles, and granting.
+pub const ROLES: i64 = RELAY + 3;
+
 /// A new connection that holds a lock; `None` while another process holds it.
 /// [`release`] gives the lock back, and the end of the connection does, a while later.
 ///

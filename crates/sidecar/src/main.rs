@@ -13,6 +13,7 @@ use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::nats::{Nats, NatsArgs, explain};
 use edd_auth_sidecar::relay::Relay;
+use edd_auth_sidecar::roles::{self, Roles};
 use edd_auth_sidecar::service::{self, Settings};
 use edd_auth_sidecar::{arguments, logging, migrate, status, stream};
 use futures::StreamExt;
@@ -29,6 +30,11 @@ const NATS_TIMEOUT: Duration = Duration::from_secs(5);
 const SECRETS: &str = "Only from the environment:
   DEFAULT_PASSWORD  The password of DEFAULT_USERNAME, if that is created";
 
+/// Those of `migrate`.
+const ROLE_SECRETS: &str = "Only from the environment, with --app-role:
+  APP_ROLE_PASSWORD      The password that the component's role is to have
+  SIDECAR_ROLE_PASSWORD  The password that the sidecar's role is to have";
+
 /// The background side of edd-cloud-auth: keeps the database schema, creates the
 /// default user, and publishes events to NATS JetStream.
 #[derive(Parser)]
@@ -44,7 +50,8 @@ enum Command {
     #[command(after_help = SECRETS)]
     Run(Run),
     /// Bring the database schema up to date, and exit
-    Migrate(Database),
+    #[command(after_help = ROLE_SECRETS)]
+    Migrate(MigrateArgs),
     /// Create users of another system, with the hashes of their passwords: all of
     /// them or, when anything is wrong, none
     ///
@@ -105,6 +112,18 @@ struct Import {
     /// The users; - is standard input
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
+}
+
+#[derive(Args)]
+struct MigrateArgs {
+    #[command(flatten)]
+    database: Database,
+    /// Also create two roles if they are missing, and grant them what they need and no
+    /// more: NAME for the component, and NAME_sidecar for `auth-sidecar run`
+    ///
+    /// To be given again with each upgrade: what a version needs is granted here.
+    #[arg(long, env = "APP_ROLE", value_name = "NAME")]
+    app_role: Option<String>,
 }
 
 #[derive(Args)]
@@ -192,15 +211,28 @@ async fn run(args: Run, log_service: Option<LogService>) -> anyhow::Result<()> {
     service::run(settings, service::stop_on_signal()?).await
 }
 
-async fn migrate(args: Database) -> anyhow::Result<()> {
-    let database = config::database(args.database_url, PROGRAM)?;
+async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
+    let database = config::database(args.database.database_url, PROGRAM)?;
+    let roles = args
+        .app_role
+        .filter(|name| !name.is_empty())
+        .map(|name| {
+            let password = |variable| std::env::var(variable).ok();
+            Roles::new(&name, password("APP_ROLE_PASSWORD"), password("SIDECAR_ROLE_PASSWORD"))
+        })
+        .transpose()?;
     let mut connection = database.connect().await.context("database")?;
     let applied = migrate::apply(&mut connection).await.context("database")?;
-    connection.close().await?;
     for version in &applied {
         println!("applied migration {version}");
     }
     println!("the schema has version {}", migrate::newest_version());
+    if let Some(roles) = roles {
+        for role in roles::prepare(&mut connection, &roles).await? {
+            println!("{role}");
+        }
+    }
+    connection.close().await?;
     Ok(())
 }
 

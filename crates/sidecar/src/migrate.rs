@@ -3,8 +3,11 @@
 use std::borrow::Cow;
 
 use edd_auth_rules::text;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlSafeStr};
+
+/// SQLSTATE `insufficient_privilege`.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// Number, name and text of every file in `migrations/`.
 const MIGRATIONS: [(i64, &str, &str); 8] = [
@@ -26,13 +29,21 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
 ///
 /// A database error; or a migration that was applied once and reads otherwise
 /// now, or that this program does not know: both mean that another version of
-/// the program has been here.
+/// the program has been here. [`NotAllowed`] when something is missing and the
+/// connection's role may not change the schema.
 pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
     let before = applied(connection).await?;
     let mut migrator = migrator();
     // A newer version has migrated already: migrations only add, so this one works.
     migrator.set_ignore_missing(true);
-    migrator.run(&mut *connection).await?;
+    // sqlx begins with the table of its own, for which one must be allowed to create
+    // tables even if it is there. The sidecar's role is not.
+    if before.is_empty() || !is_current(connection, &migrator).await? {
+        migrator.run(&mut *connection).await.map_err(|error| {
+            let found = before.last().copied().unwrap_or(0);
+            if is_refused(&error) { NotAllowed { found }.into() } else { anyhow::Error::new(error) }
+        })?;
+    }
     canonicalize_usernames(connection).await?;
     let after = applied(connection).await?;
     Ok(after.into_iter().filter(|version| !before.contains(version)).collect())
@@ -65,6 +76,41 @@ async fn canonicalize_usernames(connection: &mut PgConnection) -> anyhow::Result
         updated?;
     }
     Ok(())
+}
+
+/// Migrations are missing, or read otherwise than when they were applied, and the
+/// role may not do anything about it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the schema (version {found}) is not that of this program (version {newest}), and this role \
+     may not change it: run `auth-sidecar migrate` as the owner of the database",
+    newest = newest_version()
+)]
+pub struct NotAllowed {
+    found: i64,
+}
+
+/// Whether every migration that this program knows was applied as it reads.
+async fn is_current(connection: &mut PgConnection, migrator: &Migrator) -> sqlx::Result<bool> {
+    let applied: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("select version, checksum, success from _sqlx_migrations")
+            .fetch_all(connection)
+            .await?;
+    let is_applied = |migration: &Migration| {
+        applied.iter().any(|(version, checksum, _)| {
+            *version == migration.version && checksum[..] == migration.checksum[..]
+        })
+    };
+    Ok(applied.iter().all(|(_, _, success)| *success) && migrator.iter().all(is_applied))
+}
+
+fn is_refused(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) = error else {
+        return false;
+    };
+    cause
+        .as_database_error()
+        .is_some_and(|error| error.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE))
 }
 
 /// The newest migration that this program knows.
