@@ -8,9 +8,12 @@ use edd_auth_sidecar::relay::Relay;
 use edd_auth_sidecar::stream;
 use futures::StreamExt;
 use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Message, OwnNats, PASSWORD, Service, sidecar_process, temporary_directory};
+use crate::harness::{
+    Message, OwnNats, PASSWORD, Service, sidecar_process, sidecar_url, temporary_directory,
+};
 
 #[tokio::test]
 async fn a_login_arrives_within_a_second_as_documented() {
@@ -196,7 +199,7 @@ async fn relay(service: &Service, nats: &OwnNats) -> Relay {
     use std::str::FromStr;
     let client = async_nats::connect(nats.url()).await.expect("connected");
     Relay {
-        database: sqlx::postgres::PgConnectOptions::from_str(&service.database_url).expect("a URL"),
+        database: PgConnectOptions::from_str(&sidecar_url(&service.database_url)).expect("a URL"),
         jetstream: stream::context(client),
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),

@@ -15,6 +15,7 @@ use edd_auth_server::host::{self, Shared};
 use edd_auth_server::http::{Limits, Server};
 use edd_auth_server::manifest::Environment;
 use edd_auth_sidecar::config::DefaultUser;
+use edd_auth_sidecar::roles::{self, Roles};
 use edd_auth_sidecar::{default_user, migrate};
 use futures::StreamExt;
 use http_body_util::{BodyExt, Full};
@@ -53,9 +54,14 @@ pub(crate) const LIMITS: Limits = Limits {
 
 const TEMPLATE: &str = "e2e_template";
 
-/// A service that listens on a port of its own and has a database of its own.
+/// The password of the component's role and of the sidecar's.
+const ROLE_PASSWORD: &str = "the password of the tests' roles";
+
+/// A service that listens on a port of its own and has a database of its own, which
+/// it uses as the component's role.
 pub(crate) struct Service {
     pub(crate) address: String,
+    /// The owner's, for what a test does there itself.
     pub(crate) database_url: String,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -76,7 +82,8 @@ impl Service {
         Self::serve(&new_database().await, &[], limits).await
     }
 
-    /// On a database that is there already, or is not.
+    /// On a database that is there already, or is not. The URL is the owner's; the
+    /// component's role is used where it exists, on the server of the tests.
     pub(crate) async fn on_database(database_url: &str, variables: &[(&str, &str)]) -> Self {
         Self::serve(database_url, variables, LIMITS).await
     }
@@ -183,6 +190,11 @@ impl Service {
 
     pub(crate) async fn database(&self) -> PgConnection {
         connect(&self.database_url).await
+    }
+
+    /// A connection with the sidecar's role.
+    pub(crate) async fn database_as_sidecar(&self) -> PgConnection {
+        connect(&sidecar_url(&self.database_url)).await
     }
 
     /// Kind, entity and data of every outbox row, oldest first.
@@ -381,12 +393,14 @@ impl Reply {
     }
 }
 
-/// What the component gets to see: a database, and values for some variables.
+/// What the component gets to see: a database, with a role of its own, and values for
+/// some variables. The URL is the owner's.
 pub(crate) fn environment(database_url: &str, variables: &[(&str, &str)]) -> Environment {
     let url = url::Url::parse(database_url).expect("a URL");
     let host = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+    let component_url = as_role(database_url, roles().app());
     let values: BTreeMap<String, String> = [
-        ("database_url", database_url),
+        ("database_url", component_url.as_str()),
         ("database_host", &host),
         ("jwt_secret", JWT_SECRET),
         ("admin_username", ADMIN),
@@ -426,12 +440,53 @@ fn url_of(database: &str) -> String {
     url.to_string()
 }
 
+/// The roles of the component and of the sidecar. Roles belong to a server and not to
+/// one database of it: these are this run's own.
+pub(crate) fn roles() -> &'static Roles {
+    static ROLES: OnceLock<Roles> = OnceLock::new();
+    ROLES.get_or_init(|| {
+        let name = format!("e2e_{}", uuid::Uuid::now_v7().simple());
+        let password = || Some(ROLE_PASSWORD.to_owned());
+        Roles::new(&name, password(), password()).expect("a name")
+    })
+}
+
+/// The URL with which a role gets to a database of the tests' server; that of any other
+/// server, which doesn't know the role, stays as it is.
+pub(crate) fn as_role(database_url: &str, role: &str) -> String {
+    let server = url::Url::parse(&server_url()).expect("a URL");
+    let mut url = url::Url::parse(database_url).expect("a URL");
+    if (url.host(), url.port()) == (server.host(), server.port()) {
+        url.set_username(role).expect("a URL with a host");
+        url.set_password(Some(ROLE_PASSWORD)).expect("a URL with a host");
+    }
+    url.to_string()
+}
+
+/// The URL with which a sidecar gets to a database.
+pub(crate) fn sidecar_url(database_url: &str) -> String {
+    as_role(database_url, roles().sidecar())
+}
+
 pub(crate) async fn connect(url: &str) -> PgConnection {
     PgConnectOptions::from_str(url).expect("a URL").connect().await.expect("a connection")
 }
 
-/// A new database with the schema and the default user. Returns its URL.
+/// A new database with the schema and the default user. Returns the URL of its owner.
 pub(crate) async fn new_database() -> String {
+    make_template().await;
+    create_database(Some(TEMPLATE)).await
+}
+
+/// A new database without anything in it. Returns the URL of its owner.
+pub(crate) async fn empty_database() -> String {
+    // With the template come the roles.
+    make_template().await;
+    create_database(None).await
+}
+
+/// Makes the database that others are copied from, and the roles, once in a run.
+async fn make_template() {
     static TEMPLATE_MADE: OnceCell<()> = OnceCell::const_new();
     TEMPLATE_MADE
         .get_or_init(|| async {
@@ -446,6 +501,7 @@ pub(crate) async fn new_database() -> String {
                 .expect("created");
             let mut connection = connect(&url_of(TEMPLATE)).await;
             migrate::apply(&mut connection).await.expect("migrated");
+            roles::prepare(&mut connection, roles()).await.expect("granted");
             let password = Password::presented(ADMIN_PASSWORD).expect("acceptable");
             let admin = DefaultUser { username: Username::parse(ADMIN).expect("a name"), password };
             default_user::ensure(&mut connection, &admin).await.expect("created");
@@ -453,12 +509,6 @@ pub(crate) async fn new_database() -> String {
             connection.close().await.expect("closed");
         })
         .await;
-    create_database(Some(TEMPLATE)).await
-}
-
-/// A new database without anything in it. Returns its URL.
-pub(crate) async fn empty_database() -> String {
-    create_database(None).await
 }
 
 async fn create_database(template: Option<&str>) -> String {
@@ -586,7 +636,8 @@ pub(crate) fn log_file(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}-{}.log", uuid::Uuid::now_v7()))
 }
 
-/// A sidecar as a process, logging to a file of the directory.
+/// A sidecar as a process with the sidecar's role, logging to a file of the directory.
+/// The URL is the owner's.
 pub(crate) fn sidecar_process(
     directory: &Path,
     name: &str,
@@ -597,7 +648,7 @@ pub(crate) fn sidecar_process(
     let mut command = std::process::Command::new(Artifacts::paths().sidecar);
     command
         .arg("run")
-        .env("DATABASE_URL", database_url)
+        .env("DATABASE_URL", sidecar_url(database_url))
         .env("NATS_URL", nats_url)
         .env("DEFAULT_USERNAME", ADMIN)
         .env("DEFAULT_PASSWORD", ADMIN_PASSWORD)

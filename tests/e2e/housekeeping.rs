@@ -11,6 +11,7 @@ async fn expired_sessions_end_with_their_event_and_live_ones_stay() {
     service.login_admin().await;
     service.login_admin().await;
     let mut database = service.database().await;
+    let mut sidecar = service.database_as_sidecar().await;
     let expired: String = sqlx::query_scalar(
         "update sessions set expires_at = now() where id = (select min(id) from sessions) \
          returning id",
@@ -18,22 +19,20 @@ async fn expired_sessions_end_with_their_event_and_live_ones_stay() {
     .fetch_one(&mut database)
     .await
     .expect("one session");
-    let removed = sweep(&mut database, Retention::default()).await.expect("swept");
+    let removed = sweep(&mut sidecar, Retention::default()).await.expect("swept");
     assert_eq!(removed, Removed { sessions: 1, ..Removed::default() });
     assert_eq!(service.count("sessions").await, 1);
     let (kind, entity, data) = service.outbox().await.pop().expect("an event");
     assert_eq!((kind.as_str(), &entity), ("SessionInvalidated", &expired));
     assert_eq!((&data["reason"], &data["session_id"]), (&json!("expired"), &json!(expired)));
-    assert_eq!(
-        sweep(&mut database, Retention::default()).await.expect("swept"),
-        Removed::default()
-    );
+    assert_eq!(sweep(&mut sidecar, Retention::default()).await.expect("swept"), Removed::default());
 }
 
 #[tokio::test]
 async fn more_than_a_batch_goes_in_batches_and_a_locked_row_waits_for_the_next_time() {
     let service = Service::start().await;
     let mut database = service.database().await;
+    let mut sidecar = service.database_as_sidecar().await;
     sqlx::query(
         "insert into sessions (id, user_id, expires_at) \
          select gen_random_uuid()::text, users.id, now() - interval '1 second' \
@@ -47,11 +46,11 @@ async fn more_than_a_batch_goes_in_batches_and_a_locked_row_waits_for_the_next_t
         .execute(&mut other)
         .await
         .expect("locked");
-    let removed = sweep(&mut database, Retention::default()).await.expect("swept");
+    let removed = sweep(&mut sidecar, Retention::default()).await.expect("swept");
     assert_eq!(removed.sessions, 1200);
     assert_eq!(service.count("outbox where kind = 'SessionInvalidated'").await, 1200);
     sqlx::raw_sql("rollback").execute(&mut other).await.expect("released");
-    assert_eq!(sweep(&mut database, Retention::default()).await.expect("swept").sessions, 1);
+    assert_eq!(sweep(&mut sidecar, Retention::default()).await.expect("swept").sessions, 1);
 }
 
 #[tokio::test]
@@ -61,6 +60,7 @@ async fn old_rows_go_and_what_is_still_needed_stays() {
     let account = service.create_service_account(&admin).await;
     service.create_token(&admin, &account).await;
     let mut database = service.database().await;
+    let mut sidecar = service.database_as_sidecar().await;
     sqlx::raw_sql(
         "truncate outbox, audit_log; \
          insert into outbox (kind, entity_id, data, published_at, stream_seq) values \
@@ -81,7 +81,7 @@ async fn old_rows_go_and_what_is_still_needed_stays() {
     .execute(&mut database)
     .await
     .expect("inserted");
-    let removed = sweep(&mut database, Retention::default()).await.expect("swept");
+    let removed = sweep(&mut sidecar, Retention::default()).await.expect("swept");
     assert_eq!(
         removed,
         Removed { outbox: 1, audit: 1, tokens: 1, networks: 1, throttle: 1, sessions: 0 }
@@ -92,13 +92,13 @@ async fn old_rows_go_and_what_is_still_needed_stays() {
     assert_eq!(service.count("login_throttle where key = 'pair kept'").await, 1);
     // The log service has not got the row.
     let shorter = Retention { outbox_days: 7, audit_days: 30, unpushed_audit: true };
-    let removed = sweep(&mut database, shorter).await.expect("swept");
+    let removed = sweep(&mut sidecar, shorter).await.expect("swept");
     assert_eq!((removed.outbox, removed.audit), (1, 0));
     sqlx::query("update audit_log set pushed_at = now()")
         .execute(&mut database)
         .await
         .expect("pushed");
-    assert_eq!(sweep(&mut database, shorter).await.expect("swept").audit, 1);
+    assert_eq!(sweep(&mut sidecar, shorter).await.expect("swept").audit, 1);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod import;
 mod imports;
 mod introspect;
 mod known_attacks;
+mod least_privilege;
 mod login;
 mod logout;
 mod me;

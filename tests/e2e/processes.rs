@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 /// A complete environment; "" unsets.
-fn with_environment(command: &mut Command, database_url: &str, change: &[(&str, &str)]) {
+pub(crate) fn with_environment(command: &mut Command, database_url: &str, change: &[(&str, &str)]) {
     command.env_clear();
     for (name, value) in [
         ("DATABASE_URL", database_url),
@@ -37,7 +37,12 @@ fn with_environment(command: &mut Command, database_url: &str, change: &[(&str, 
     }
 }
 
-fn run(program: &std::path::Path, args: &[&str], url: &str, change: &[(&str, &str)]) -> Output {
+pub(crate) fn run(
+    program: &std::path::Path,
+    args: &[&str],
+    url: &str,
+    change: &[(&str, &str)],
+) -> Output {
     let mut command = Command::new(program);
     with_environment(&mut command, url, change);
     command.args(args).stdin(Stdio::null()).output().expect("it runs")
@@ -69,6 +74,7 @@ fn a_missing_or_malformed_setting_stops_the_start_with_one_line_that_names_it() 
         ("DATABASE_URL", "postgres://auth:hunter2@db/a?sslmode=require&sslrootcert=/none", true),
         ("NATS_CREDS", "/none.creds", true),
         ("NATS_CA", "/none.pem", true),
+        ("APP_DATABASE_URL", "hunter2", false),
     ] {
         let mut programs = vec![(&server, &[][..])];
         if both {

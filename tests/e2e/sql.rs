@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments, Column, Connection, Executor, PgConnection, Row, TypeInfo};
+use sqlx::{Arguments, AssertSqlSafe, Column, Connection, Executor, PgConnection, Row, TypeInfo};
 
-use crate::harness::{connect, new_database};
+use crate::harness::{connect, new_database, roles};
 
 /// A parameter, as `src/db.rs` has them.
 enum Param {
@@ -18,8 +18,8 @@ enum Param {
 }
 use Param::{Bytes, Float8, Int4, Int8, Null, Text};
 
-/// Runs a statement after some preparation and takes both back. Returns its value
-/// and the reasons of the rows that it has written to the audit log.
+/// Runs a statement as the component's role, after some preparation, and takes both
+/// back. Returns its value and the reasons of the rows that it has written to the audit log.
 async fn outcome(
     connection: &mut PgConnection,
     setup: &'static str,
@@ -44,7 +44,10 @@ async fn outcome(
         }
         .expect("an argument");
     }
+    let role = AssertSqlSafe(format!("set local role {}", roles().app()));
+    sqlx::raw_sql(role).execute(&mut *transaction).await.expect("the component's role");
     let rows = transaction.fetch_all(sqlx::query_with(sql, arguments)).await.expect("executed");
+    sqlx::raw_sql("reset role").execute(&mut *transaction).await.expect("the owner's role");
     assert_eq!(rows.len(), 1, "{sql}");
     assert_eq!(rows[0].columns().len(), 1, "{sql}");
     assert_eq!(rows[0].columns()[0].type_info().name(), "JSONB", "{sql}");

@@ -44,7 +44,7 @@ pub fn required(
 ///
 /// Those of [`DatabaseUrl::new`].
 pub fn database(url: Option<String>, program: &str) -> Result<PgConnectOptions, ConfigError> {
-    Ok(DatabaseUrl::new(url)?.options(program))
+    Ok(DatabaseUrl::new("DATABASE_URL", url)?.options(program))
 }
 
 /// The user that exists after the first start.

@@ -12,6 +12,7 @@ use edd_auth_sidecar::config;
 use edd_auth_sidecar::log_service::{LogService, Pushers, Queue};
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::migrate;
+use edd_auth_sidecar::roles::{self, Roles};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::time::{sleep, timeout};
@@ -38,12 +39,16 @@ async fn empty_database() -> String {
     url.into()
 }
 
-/// A database with the schema, and a connection to it.
+/// A database with the schema, for the sidecar's role, and a connection of its owner.
 async fn database() -> (PgConnectOptions, PgConnection) {
+    const PASSWORD: &str = "the password of the sidecar's role";
     let options: PgConnectOptions = empty_database().await.parse().expect("a URL");
     let mut connection = options.connect().await.expect("connected");
     migrate::apply(&mut connection).await.expect("migrated");
-    (options, connection)
+    let name = format!("log_service_{}", Uuid::now_v7().simple());
+    let roles = Roles::new(&name, None, Some(PASSWORD.to_owned())).expect("a name");
+    roles::prepare(&mut connection, &roles).await.expect("granted");
+    (options.username(roles.sidecar()).password(PASSWORD), connection)
 }
 
 /// What a process runs: its pushers, with their queue and metrics. Dropping it is
