@@ -31,13 +31,18 @@ comment on function lock_canonical_username(text) is
 -- algorithms imported users have brought along.
 create function stand_in(canonical_name text) returns text
 language sql stable
-return (
-    select password_hash
-    from users
-    where id > (hashtextextended(canonical_name, 0) & 9223372036854775807)
-               % (select greatest(max(id), 1) from users)
-    order by id
-    limit 1
+return coalesce(
+    -- By the public id, which is random: of ids that count, the ones before a gap of
+    -- deleted users would be picked more often.
+    (
+        select password_hash
+        from users
+        where public_id >= left(
+            translate(encode(sha256(convert_to(canonical_name, 'UTF8')), 'base64'), '+/=', ''), 6)
+        order by public_id
+        limit 1
+    ),
+    (select password_hash from users order by public_id limit 1)
 );
 
 comment on function stand_in(text) is

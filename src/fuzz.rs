@@ -14,7 +14,7 @@ use crate::http::{self, Body, Request, Response};
 use crate::input::{self, Query};
 use crate::page::{self, Cursor};
 use crate::precondition;
-use crate::router::Resource;
+use crate::router::{Resource, id_or_mark};
 use crate::token::{Keys, TokenKey};
 use crate::{account, api_token, service_account, session, user};
 
@@ -53,7 +53,7 @@ pub(crate) fn key() -> &'static TokenKey {
 }
 
 /// A path that names something has no empty segment, and what is no name of the API's
-/// own in it is an id, as it was sent.
+/// own in it is an id, as it was sent, or a mark where it can be none.
 pub fn path(path: &str) {
     let Some(resource) = Resource::find(path) else {
         return;
@@ -64,7 +64,8 @@ pub fn path(path: &str) {
         let is_name =
             segment.bytes().all(|byte| byte.is_ascii_lowercase() || b"-.".contains(&byte));
         assert!(!segment.is_empty());
-        assert!(is_name || resource.contains(&format!("{segment:?}")), "{path:?} is {resource}");
+        let shown = format!("{:?}", id_or_mark(segment));
+        assert!(is_name || resource.contains(&shown), "{path:?} is {resource}");
     }
 }
 

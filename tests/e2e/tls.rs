@@ -109,11 +109,11 @@ impl Operator {
         let of_account = |limits: Value| json!({"type": "account", "version": 2, "limits": limits});
         let configuration = format!(
             "operator: {}\nresolver: MEMORY\nresolver_preload: {{\n  {}: {}\n  {}: {}\n}}\n",
-            jwt(&operator, &operator, "operator", of_operator),
+            jwt(&operator, &operator, "operator", &of_operator),
             system.public_key(),
-            jwt(&operator, &system, "SYS", of_account(limits)),
+            jwt(&operator, &system, "SYS", &of_account(limits)),
             account.public_key(),
-            jwt(&operator, &account, "auth", of_account(with_jetstream)),
+            jwt(&operator, &account, "auth", &of_account(with_jetstream)),
         );
         Self { configuration, account }
     }
@@ -125,7 +125,7 @@ impl Operator {
             "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
             "pub": {}, "sub": {},
         });
-        let jwt = jwt(&self.account, &user, "auth-sidecar", claims);
+        let jwt = jwt(&self.account, &user, "auth-sidecar", &claims);
         let seed = user.seed().expect("a seed");
         let text = format!(
             "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
@@ -136,7 +136,7 @@ impl Operator {
 }
 
 /// A JWT of NATS: what `issuer` says about `subject`.
-fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, name: &str, claims: Value) -> String {
+fn jwt(issuer: &nkeys::KeyPair, subject: &nkeys::KeyPair, name: &str, claims: &Value) -> String {
     let claims = json!({
         "jti": uuid::Uuid::now_v7(), "iat": 1_700_000_000, "iss": issuer.public_key(),
         "sub": subject.public_key(), "name": name, "nats": claims,
@@ -166,7 +166,8 @@ impl Program {
         }
         let log = log_file(place.path(), program);
         let name = if program == "auth-sidecar" { "auth-sidecar" } else { "auth-server" };
-        let process = Server::start(name, &mut command, &log, Signal::SIGTERM).expect("started");
+        // Not asked to stop, which takes seconds while events can't be published.
+        let process = Server::start(name, &mut command, &log, Signal::SIGKILL).expect("started");
         Self { process, http, ops }
     }
 

@@ -116,7 +116,7 @@ mod tests {
         };
         assert!(new(Some("ada"), Some("short")).is_ok());
         assert!(new(None, Some("p")).expect_err("refused").starts_with("DEFAULT_USERNAME is not"));
-        assert!(new(Some("a\n"), Some("p")).expect_err("refused").starts_with("DEFAULT_USERNAME"));
+        assert!(new(Some("a\nb"), Some("p")).expect_err("refused").starts_with("DEFAULT_USERNAME"));
         let error = new(Some("ada"), Some("hunter2\0")).expect_err("refused");
         assert!(error.starts_with("DEFAULT_PASSWORD") && !error.contains("hunter2"), "{error}");
     }

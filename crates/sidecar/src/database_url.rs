@@ -117,14 +117,12 @@ fn ssl_mode(text: Option<&str>) -> Result<PgSslMode, &'static str> {
         None | Some("prefer") => Ok(PgSslMode::Prefer),
         Some("disable") => Ok(PgSslMode::Disable),
         Some("require" | "verify-full") => Ok(PgSslMode::VerifyFull),
-        Some("verify-ca") => Err(
-            "has sslmode=verify-ca, which lets every host of the authority pass for the \
-             database; write verify-full",
-        ),
-        Some(_) => Err(
-            "has an sslmode that is none of disable, prefer, require and verify-full; \
-             the last two verify the certificate and the host name",
-        ),
+        Some("verify-ca") => {
+            Err("has sslmode=verify-ca, which lets every host of the authority pass for the \
+             database; write verify-full")
+        }
+        Some(_) => Err("has an sslmode that is none of disable, prefer, require and verify-full; \
+             the last two verify the certificate and the host name"),
     }
 }
 

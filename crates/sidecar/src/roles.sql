@@ -48,9 +48,11 @@ grant usage on schema {schema} to {app}, {sidecar};
 -- for one: that needs every column, those of the next migration included.
 
 grant select, delete on users to {app};
-grant insert (public_id, username, display_name, password_hash) on users to {app};
-grant update (username, display_name, password_hash, is_admin, disabled, version, updated_at)
+grant insert (public_id, username, canonical_username, display_name, password_hash)
     on users to {app};
+grant update (
+    username, canonical_username, display_name, password_hash, is_admin, disabled, version,
+    updated_at) on users to {app};
 grant usage on sequence users_id_seq to {app};
 
 grant select, delete on sessions to {app};
@@ -99,13 +101,14 @@ grant execute on function
     end_other_sessions(integer, text, text),
     end_sessions(integer, text),
     identity_event(service_accounts, text),
-    lock_username(text),
+    lock_canonical_username(text),
     login_attempt(text, text, boolean),
     login_succeeded(text, text),
     login_throttle_key(text, text),
     rfc3339(timestamptz),
     search_users(text, integer, bigint),
     service_account_json(service_accounts),
+    stand_in(text),
     user_event(users),
     user_profile(users, text),
     version_matches(bigint, text)
@@ -121,7 +124,10 @@ grant select (version, success, checksum) on _sqlx_migrations to {sidecar};
 -- The default user comes into being through the component's user/create.sql, which takes
 -- the row as a whole, and writes an event and an audit row.
 grant select on users to {sidecar};
-grant insert (public_id, username, display_name, password_hash) on users to {sidecar};
+-- Names of rows from before there were canonical ones.
+grant update (canonical_username) on users to {sidecar};
+grant insert (public_id, username, canonical_username, display_name, password_hash)
+    on users to {sidecar};
 grant usage on sequence users_id_seq to {sidecar};
 grant insert (kind, entity_id, data) on outbox to {sidecar};
 grant usage on sequence outbox_id_seq to {sidecar};
@@ -162,7 +168,7 @@ grant delete on login_throttle to {sidecar};
 
 grant execute on function
     audit_entry(text, text, text, text, text),
-    lock_username(text),
+    lock_canonical_username(text),
     rfc3339(timestamptz),
     user_event(users),
     user_profile(users, text)

@@ -29,18 +29,19 @@ pub fn find(text: &str, others: &[&str]) -> Option<String> {
         ("PASSWORD", PASSWORD),
     ];
     let others = others.iter().map(|secret| ("a secret of this test", *secret));
-    known
-        .into_iter()
-        .chain(others)
-        .chain(STARTS)
-        .find(|(_, secret)| text.contains(secret))
-        .map(|(name, secret)| around(text, text.find(secret), name))
-        .or_else(|| token(text))
+    let known = known.into_iter().chain(others).chain(STARTS);
+    let known = known.filter_map(|(name, secret)| Some((text.find(secret)?, name)));
+    // The first, so that no other one stands before it.
+    let (place, name) = known.chain(token(text)).min()?;
+    let line = text[..place].rsplit('\n').next().unwrap_or_default();
+    let skipped = line.chars().count().saturating_sub(200);
+    let line: String = line.chars().skip(skipped).collect();
+    Some(format!("{name} behind `{line}`"))
 }
 
 /// Looks for what has the form of a token: a JWT, the token of a service account, a
 /// seed of NATS.
-fn token(text: &str) -> Option<String> {
+fn token(text: &str) -> Option<(usize, &'static str)> {
     let ends = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.');
     text.split(ends).find_map(|word| {
         let name = if is_jwt(word) {
@@ -52,7 +53,7 @@ fn token(text: &str) -> Option<String> {
         } else {
             return None;
         };
-        Some(around(text, text.find(word), name))
+        Some((text.find(word)?, name))
     })
 }
 
@@ -65,15 +66,6 @@ fn is_jwt(word: &str) -> bool {
 fn is_seed(word: &str) -> bool {
     let base32 = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'2'..=b'7');
     word.len() == 58 && word.starts_with('S') && word.bytes().all(base32)
-}
-
-/// The name of what was found, and the line's text before it.
-fn around(text: &str, place: Option<usize>, name: &str) -> String {
-    let before = &text[..place.unwrap_or_default()];
-    let line = before.rsplit('\n').next().unwrap_or_default();
-    let skipped = line.chars().count().saturating_sub(200);
-    let line: String = line.chars().skip(skipped).collect();
-    format!("{name} behind `{line}`")
 }
 
 #[cfg(test)]

@@ -144,7 +144,12 @@ async fn requests_that_are_almost_right_are_answered_as_documented() {
     let seed = std::env::var(SEED).map_or(1, |seed| seed.parse().expect("a number"));
     eprintln!("{SEED}={seed}");
     let service = Arc::new(
-        Service::start_with(&[("trusted_proxy_hops", "1"), ("password_min_length", "8")]).await,
+        Service::start_with(&[
+            ("trusted_proxy_hops", "1"),
+            ("password_min_length", "8"),
+            ("jwt_issuer", "https://auth.example.org"),
+        ])
+        .await,
     );
     let root: Arc<str> = service.login_admin().await.into();
     let workers: Vec<_> = (0..WORKERS)

@@ -52,7 +52,7 @@ const fn seldom(method: &'static str, template: &'static str, caller: Caller) ->
     Operation { method, template, caller, weight: 1, query: "" }
 }
 
-pub(super) const OPERATIONS: [Operation; 31] = {
+pub(super) const OPERATIONS: [Operation; 33] = {
     use Caller::{Admin, Nobody, Service, User};
     [
         seldom("POST", "/login", Nobody),
@@ -85,6 +85,8 @@ pub(super) const OPERATIONS: [Operation; 31] = {
         often("GET", "/snapshot/identities", Service, "limit=5"),
         often("GET", "/healthz", Nobody, ""),
         often("GET", "/readyz", Nobody, ""),
+        often("GET", "/.well-known/jwks.json", Nobody, ""),
+        often("GET", "/.well-known/openid-configuration", Nobody, ""),
         seldom("GET", "/openapi.json", Nobody),
     ]
 };

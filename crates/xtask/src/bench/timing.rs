@@ -226,8 +226,8 @@ impl Bench {
             let Kind { reason, .. } = kind;
             let expected = kinds.iter().filter(|kind| kind.reason == *reason).count() * rounds;
             let count = format!("select count(*) from audit_log where reason = '{reason}'");
-            let counted = self.service.postgres.psql("auth", &count)?;
-            ensure!(counted.trim() == expected.to_string(), "{reason}: {counted} of {expected}");
+            let counted: usize = self.service.postgres.psql("auth", &count)?.trim().parse()?;
+            ensure!(counted == expected, "{reason}: {counted} times instead of {expected}");
         }
         Ok(())
     }
