@@ -70,12 +70,12 @@ async fn one_bad_line_and_nothing_is_imported() {
                 "users.ndjson: line 2: `username` must not be empty",
                 "users.ndjson: line 3: `password_hash` must be a bcrypt hash",
                 "users.ndjson: line 4: is not valid JSON",
-                "nothing was imported: 3 lines",
+                "nothing was imported; wrong lines of",
             ],
         ),
         (
             &[line("ada", &good), line("ADMIN", &good)],
-            &["users.ndjson: line 2: `username` is taken", "nothing was imported: 1 lines"],
+            &["users.ndjson: line 2: `username` is taken", "nothing was imported; wrong lines of"],
         ),
         (
             &[line("ada", &good), line("\u{ff21}DA", &good)],

@@ -251,7 +251,7 @@ async fn import(args: Import) -> anyhow::Result<()> {
         for problem in problems.iter().take(MAX_PROBLEMS) {
             eprintln!("{name}: {problem}");
         }
-        anyhow::anyhow!("nothing was imported: {} lines of {name} are wrong", problems.len())
+        anyhow::anyhow!("nothing was imported; wrong lines of {name}: {}", problems.len())
     };
     let mut users = Users::parse(&text).map_err(|problems| refused(&problems))?;
     let mut connection = database.connect().await.context("database")?;
