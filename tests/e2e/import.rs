@@ -4,7 +4,9 @@ use std::process::Output;
 
 use xtask::artifacts::Artifacts;
 
-use crate::harness::{OwnNats, PASSWORD, Service, sidecar_process, temporary_directory};
+use crate::harness::{
+    OwnNats, PASSWORD, Service, sidecar_process, sidecar_url, temporary_directory,
+};
 
 fn bcrypt_of(password: &str) -> String {
     bcrypt::hash_with_salt(password, 4, *b"0123456789abcdef").expect("hashes").to_string()
@@ -17,7 +19,7 @@ fn import(service: &Service, lines: &[String]) -> Output {
     std::process::Command::new(Artifacts::paths().sidecar)
         .args(["import", "--file"])
         .arg(&file)
-        .env("DATABASE_URL", &service.database_url)
+        .env("DATABASE_URL", sidecar_url(&service.database_url))
         .output()
         .expect("it runs")
 }

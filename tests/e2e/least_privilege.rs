@@ -15,7 +15,7 @@ use xtask::services::{Durability, Home, Postgres};
 
 use crate::harness::{
     ADMIN, ADMIN_PASSWORD, OwnNats, PATIENCE, as_role, connect, empty_database, eventually,
-    new_database, roles, sidecar_process, temporary_directory,
+    log_file, new_database, roles, sidecar_process, temporary_directory,
 };
 use crate::processes::{run, with_environment};
 
@@ -166,11 +166,19 @@ const SIDECAR: &[&str] = &[
     "users_id_seq: usage",
 ];
 
+/// One at a time: roles are the server's, the lock of `prepare` is one database's, and
+/// PostgreSQL refuses one of two that change a role at once.
+async fn grant(owner: &mut PgConnection) {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ALONE.lock().await;
+    database_roles::prepare(owner, roles()).await.expect("granted");
+}
+
 /// A database whose own rights are set, too: those do not come with the template.
 /// Returns the URL of its owner.
 async fn database() -> String {
     let url = new_database().await;
-    database_roles::prepare(&mut connect(&url).await, roles()).await.expect("granted");
+    grant(&mut connect(&url).await).await;
     url
 }
 
@@ -216,7 +224,7 @@ async fn rights_that_are_too_many_are_taken_back() {
     .execute(&mut owner)
     .await
     .expect("granted");
-    database_roles::prepare(&mut owner, roles()).await.expect("granted anew");
+    grant(&mut owner).await;
     assert_eq!(granted_to(&mut owner, app).await, COMPONENT);
     assert_eq!(granted_to(&mut owner, sidecar).await, SIDECAR);
     let public = granted_to_public(&mut owner).await;
@@ -391,7 +399,7 @@ async fn a_sidecar_that_may_not_migrate_says_so_and_goes_on_once_the_owner_has()
     assert!(!answers_ok(&ops, "/readyz"));
     let mut owner = connect(&url).await;
     migrate::apply(&mut owner).await.expect("migrated");
-    database_roles::prepare(&mut owner, roles()).await.expect("granted");
+    grant(&mut owner).await;
     eventually(async || answers_ok(&ops, "/readyz").then_some(())).await;
     // The default user was created, and announced, with the sidecar's role.
     let messages = nats.messages(1).await;
@@ -518,7 +526,7 @@ async fn the_server_works_with_both_roles_and_without_the_owner() {
             ("OPS_ADDR", &ops),
         ],
     );
-    let log = directory.path().join("server.log");
+    let log = log_file(directory.path(), "server");
     let mut server =
         Server::start("auth-server", &mut command, &log, Signal::SIGTERM).expect("started");
     server

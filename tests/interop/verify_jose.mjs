@@ -1,6 +1,10 @@
 // jose verifies a token of a session, for `cargo xtask interop`.
 
+import { webcrypto } from "node:crypto";
 import { createRemoteJWKSet, jwtVerify } from "jose";
+
+// Node.js 18 has it, but not as a global.
+globalThis.crypto ??= webcrypto;
 
 const {
   INTEROP_ISSUER: issuer,

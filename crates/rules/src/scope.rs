@@ -19,8 +19,8 @@ pub const MAX_ACTIONS: usize = 50;
 /// Longest segment of a scope, and longest action, in characters.
 pub const MAX_SEGMENT_CHARS: usize = 64;
 
-/// What is shown of a malformed scope, or one of another user, in characters: less than a token has, or a
-/// key. Who has put one there does not get it back, into a log perhaps.
+/// What is shown of a malformed scope, or one of another user, in characters: less than
+/// a token has, or a key. Who has put one there does not get it back, into a log perhaps.
 const MAX_SHOWN_CHARS: usize = 24;
 
 /// Scope to actions. In JSON an object, in which no scope stands twice.

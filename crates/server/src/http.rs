@@ -184,6 +184,10 @@ impl Server {
             Ok(Err(_)) => return last(refuse(&BODY_UNREADABLE)),
             Err(_) => return last(refuse(&BODY_TIMED_OUT)),
         };
+        let refuse = |problem: &Problem| {
+            let refused = refuse(problem);
+            if whole { refused } else { last(refused) }
+        };
         let _serving = connection.serve();
         let Some(_turn) = self.budgets.of(&head).turn(self.limits.queue).await else {
             return refuse(&OVERLOADED);

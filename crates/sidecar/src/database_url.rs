@@ -27,10 +27,10 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Reads the setting of this name. `sslmode=require` verifies the certificate and the host name, as
-    /// it does in Spin's driver; sqlx calls that `verify-full`, which is accepted
-    /// as another name of it. Parameters and modes that only one of the drivers
-    /// knows are refused. One difference stays: under `prefer`, the default, a
+    /// Reads the setting of this name. `sslmode=require` verifies the certificate and
+    /// the host name, as it does in Spin's driver; sqlx calls that `verify-full`, which
+    /// is accepted as another name of it. Parameters and modes that only one of the
+    /// drivers knows are refused. One difference stays: under `prefer`, the default, a
     /// server that offers TLS is verified by the component's driver and not by sqlx.
     ///
     /// # Errors

@@ -126,8 +126,11 @@ impl Relay {
     /// [`RelayError`]; what was published before it stays published.
     pub async fn once(&self) -> Result<usize, RelayError> {
         let mut connection = self.elect().await?;
-        self.ensure_stream().await?;
-        let published = self.drain(&mut connection, &CancellationToken::new()).await;
+        let published = async {
+            self.ensure_stream().await?;
+            self.drain(&mut connection, &CancellationToken::new()).await
+        }
+        .await;
         let _ = within(lock::release(connection)).await;
         published
     }
@@ -141,19 +144,22 @@ impl Relay {
         self.check_nats()?;
         let mut connection = self.elect().await?;
         self.metrics.leader.set(1);
-        self.ensure_stream().await?;
-        tracing::info!("relay: this process publishes");
-        loop {
-            self.drain(&mut connection, shutdown).await?;
-            backoff.reset();
-            tokio::select! {
-                () = self.wake.notified() => {}
-                () = sleep(POLL_INTERVAL) => {}
-                () = shutdown.cancelled() => break,
+        let led = async {
+            self.ensure_stream().await?;
+            tracing::info!("relay: this process publishes");
+            loop {
+                self.drain(&mut connection, shutdown).await?;
+                backoff.reset();
+                tokio::select! {
+                    () = self.wake.notified() => {}
+                    () = sleep(POLL_INTERVAL) => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                }
             }
         }
+        .await;
         let _ = within(lock::release(connection)).await;
-        Ok(())
+        led
     }
 
     /// A connection that holds the leader's lock.

@@ -111,7 +111,9 @@ pub(crate) fn start(
         .env("DEFAULT_PASSWORD", PASSWORD)
         .env("TRUSTED_PROXY_HOPS", "1")
         .envs(environment.iter().copied())
-        .env_remove("NATS_URL");
+        .env_remove("NATS_URL")
+        .env_remove("NATS_CREDS")
+        .env_remove("APP_DATABASE_URL");
     let log = directory.join("auth-server.log");
     let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
     server.wait_until(Duration::from_mins(1), || {

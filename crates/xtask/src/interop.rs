@@ -121,7 +121,7 @@ fn node_packages() -> anyhow::Result<PathBuf> {
                 .arg(&directory)
                 .arg(NODE_PACKAGE),
         )
-        .context("needs Node.js 20 or later with npm (on Debian: apt-get install npm)")?;
+        .context("needs Node.js 18 or later with npm (on Debian: apt-get install npm)")?;
     }
     Ok(directory)
 }

@@ -14,8 +14,8 @@ pub const DATABASE_URL: &str = "TEST_DATABASE_URL";
 /// logs.
 pub const LOGS: &str = "TEST_LOGS";
 
-/// Runs the tests; `args` go to `cargo test`. Then searches what their processes and
-/// PostgreSQL have logged for secrets.
+/// Runs the tests; `args` go to `cargo test`. Then searches what their processes have
+/// logged for secrets.
 ///
 /// # Errors
 ///

@@ -46,7 +46,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// When no certificate authorities can be loaded.
+    /// When TLS can't be set up.
     pub fn new(environment: Environment, connections: usize) -> anyhow::Result<Self> {
         Self::trusting(environment, connections, &[])
     }

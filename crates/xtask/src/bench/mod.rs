@@ -63,7 +63,9 @@ impl Service {
             .env("DEFAULT_PASSWORD", PASSWORD)
             // So that requests can come from anywhere.
             .env("TRUSTED_PROXY_HOPS", "1")
-            .env_remove("NATS_URL");
+            .env_remove("NATS_URL")
+            .env_remove("NATS_CREDS")
+            .env_remove("APP_DATABASE_URL");
         let log = directory.path().join("auth-server.log");
         let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
         server.wait_until(Duration::from_mins(1), || {
