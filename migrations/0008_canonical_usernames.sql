@@ -29,16 +29,16 @@ comment on function lock_canonical_username(text) is
 -- What nobody can tell from a user: a name that nobody has is tried against the hash
 -- of a stand-in, so that it takes as long as a name of somebody, whatever mix of
 -- algorithms imported users have brought along.
-create function stand_in(canonical_name text) returns text
+create function stand_in(mark text) returns text
 language sql stable
 return coalesce(
-    -- By the public id, which is random: of ids that count, the ones before a gap of
+    -- By the public id, which is random: of ids that count, the ones behind a gap of
     -- deleted users would be picked more often.
     (
         select password_hash
         from users
         where public_id >= left(
-            translate(encode(sha256(convert_to(canonical_name, 'UTF8')), 'base64'), '+/=', ''), 6)
+            translate(encode(sha256(convert_to(mark, 'UTF8')), 'base64'), '+/=', ''), 6)
         order by public_id
         limit 1
     ),
@@ -46,4 +46,4 @@ return coalesce(
 );
 
 comment on function stand_in(text) is
-    'The password hash of some user, the same one for the same name as long as users stay the same; null when there are none.';
+    'The password hash of some user, the same one for the same mark as long as users stay the same; null when there are none. Nobody outside may be able to compute the mark of a name: names with one stand-in would tell whose hash it is.';

@@ -89,6 +89,12 @@ impl Config {
         if let Some(key) = &service_api_key {
             by_rule("service_api_key", key, setting::key)?;
         }
+        let previous_signing_key = signing_key("jwt_signing_key_previous")?;
+        let signing_key = signing_key("jwt_signing_key")?;
+        if signing_key.is_none() && previous_signing_key.is_some() {
+            let problem = "variable `jwt_signing_key_previous` needs `jwt_signing_key` beside it";
+            return Err(Error::Misconfigured(problem.to_owned()));
+        }
         Ok(Self {
             database_url: Secret(required("database_url")?),
             token_key: TokenKey::new(
@@ -98,8 +104,8 @@ impl Config {
                         .as_deref()
                         .map(|secret| by_rule("jwt_secret_previous", secret, setting::key))
                         .transpose()?,
-                    signing_key: signing_key("jwt_signing_key")?,
-                    previous_signing_key: signing_key("jwt_signing_key_previous")?,
+                    signing_key,
+                    previous_signing_key,
                 },
                 required("jwt_issuer")?,
                 required("jwt_audience")?,

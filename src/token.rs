@@ -115,8 +115,10 @@ impl TokenKey {
         let mut verifying: Vec<Verifier> = unsealing.iter().map(Verifier::of_secret).collect();
         let mut published = JwkSet::default();
         if let Some(key) = &keys.signing_key {
-            let signing_keys: Vec<&SigningKey> =
+            let mut signing_keys: Vec<&SigningKey> =
                 std::iter::once(key).chain(&keys.previous_signing_key).collect();
+            // The same key twice would be two of one id.
+            signing_keys.dedup_by_key(|key| key.id());
             header.alg = key.algorithm();
             header.kid = Some(key.id().to_owned());
             signing = key.private().clone();
@@ -404,6 +406,8 @@ mod tests {
         assert!(now.verify(&before.sign(claims()).expect("signs")).is_ok());
         assert!(before.verify(&now.sign(claims()).expect("signs")).is_err());
         assert_eq!(now.published().keys.len(), 2);
+        let twice = key_of([Some(SECRET), None], [Some(P256), Some(P256)]);
+        assert_eq!(twice.published().keys.len(), 1);
     }
 
     /// CVE-2023-48223 and its kind: the public key, which everybody has, taken for

@@ -14,11 +14,12 @@ with target as (
     from target
     where users.id = target.id and target.password_hash = $2::text
     returning users.id, users.public_id, users.canonical_username
-), cleared as (
-    select login_succeeded(canonical_username, $5::text) from changed
 ), ended as (
     -- The caller's own session stays.
     select end_other_sessions(id, $1::text, 'password_changed') as sessions from changed
+), cleared as (
+    -- After the sessions: counts are locked last.
+    select login_succeeded(canonical_username, $5::text) from changed, ended
 ), audited as (
     insert into audit_log
         (actor, action, outcome, reason, resource, ip_address, request_id, user_agent)

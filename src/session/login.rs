@@ -104,7 +104,14 @@ async fn verify(
     password: &Password,
 ) -> Result<Verified, Error> {
     let (network, facts) = (ctx.network(request), ctx.facts(request));
-    let params = [Param::Text(username.canonical()), Param::Text(&network), Param::Text(&facts)];
+    // An HMAC that is shown to nobody.
+    let mark = ctx.config.token_key.seal(username.canonical())?;
+    let params = [
+        Param::Text(username.canonical()),
+        Param::Text(&network),
+        Param::Text(&facts),
+        Param::Text(&mark),
+    ];
     let found = ctx.db.one(FIND, &params).await?;
     let (stored, quota) = match &found {
         Lookup::Found { password_hash, quota, .. } => (password_hash.as_str(), *quota),

@@ -1,6 +1,7 @@
 -- session::login, 1 of 2: the account that a username names, if it may be tried
 -- $1 canonical username, text; $2 network of the client, text
 -- $3 facts about the request, text of a JSON object
+-- $4 what picks the stand-in, text: of the name, and nobody outside can compute it
 with account as (
     select id, public_id, password_hash, disabled
     from users
@@ -25,6 +26,6 @@ select coalesce(
     (select jsonb_build_object(
          'outcome', case when id is null then 'unknown' else 'found' end,
          'quota', decision, 'user_id', id, 'public_id', public_id,
-         'password_hash', password_hash, 'disabled', disabled, 'stand_in', stand_in($1::text))
+         'password_hash', password_hash, 'disabled', disabled, 'stand_in', stand_in($4::text))
      from attempt left join account on true)
 )

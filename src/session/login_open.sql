@@ -29,13 +29,15 @@ with account as (
     select user_id, $9::text from opened
     on conflict (user_id, network) do update set last_login_at = now()
     where known_networks.last_login_at < now() - interval '1 day'
-), cleared as (
-    select login_succeeded($8::text, $9::text) from opened
 ), replaced as (
     -- The browser keeps one cookie, so nobody could end the session of the old one.
     delete from sessions using users, opened
     where sessions.id = $10::text and users.id = sessions.user_id
     returning sessions.id, users.id as user_id, users.public_id
+), cleared as (
+    -- After the session that is replaced: counts are locked last.
+    select login_succeeded($8::text, $9::text)
+    from opened, (select count(*) from replaced) as ended
 ), event as (
     insert into outbox (kind, entity_id, data)
     select 'SessionInvalidated', id, jsonb_build_object(

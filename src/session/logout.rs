@@ -14,11 +14,13 @@ use crate::http::{Request, Response};
 const SQL: &str = include_str!("logout.sql");
 
 pub(crate) async fn handle(ctx: &Context, request: &Request) -> Result<Response, Error> {
-    let sid = authenticate::claims(ctx, request)?.sid.to_string();
-    match ctx.db.one(SQL, &[Param::Text(&sid), Param::Text(&ctx.facts(request))]).await? {
+    let sid = authenticate::claims(ctx, request)?.sid;
+    let session_id = sid.to_string();
+    match ctx.db.one(SQL, &[Param::Text(&session_id), Param::Text(&ctx.facts(request))]).await? {
         Ending::Ended => {
             let mut response = Response::no_content();
-            if browser::session_cookie(request)?.is_some() {
+            // A cookie of another session stays: nobody could end that one any more.
+            if authenticate::shown_by_browser(ctx, request) == Some(sid) {
                 browser::clear_session_cookie(&mut response);
             }
             Ok(response)

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, AssertSqlSafe, Column, Connection, Executor, PgConnection, Row, TypeInfo};
 
-use crate::harness::{connect, new_database, roles};
+use crate::harness::{Service, connect, new_database, roles};
 
 /// A parameter, as `src/db.rs` has them.
 enum Param {
@@ -17,6 +17,22 @@ enum Param {
     Bytes(Vec<u8>),
 }
 use Param::{Bytes, Float8, Int4, Int8, Null, Text};
+
+fn arguments(params: Vec<Param>) -> PgArguments {
+    let mut arguments = PgArguments::default();
+    for param in params {
+        match param {
+            Text(text) => arguments.add(text),
+            Null => arguments.add(None::<String>),
+            Int4(number) => arguments.add(number),
+            Int8(number) => arguments.add(number),
+            Float8(number) => arguments.add(number),
+            Bytes(bytes) => arguments.add(bytes),
+        }
+        .expect("an argument");
+    }
+    arguments
+}
 
 /// Runs a statement as the component's role, after some preparation, and takes both
 /// back. Returns its value and the reasons of the rows that it has written to the audit log.
@@ -32,18 +48,7 @@ async fn outcome(
         .fetch_one(&mut *transaction)
         .await
         .expect("the audit log");
-    let mut arguments = PgArguments::default();
-    for param in params {
-        match param {
-            Text(text) => arguments.add(text),
-            Null => arguments.add(None::<String>),
-            Int4(number) => arguments.add(number),
-            Int8(number) => arguments.add(number),
-            Float8(number) => arguments.add(number),
-            Bytes(bytes) => arguments.add(bytes),
-        }
-        .expect("an argument");
-    }
+    let arguments = arguments(params);
     let role = AssertSqlSafe(format!("set local role {}", roles().app()));
     sqlx::raw_sql(role).execute(&mut *transaction).await.expect("the component's role");
     let rows = transaction.fetch_all(sqlx::query_with(sql, arguments)).await.expect("executed");
@@ -82,6 +87,8 @@ const THROTTLED: &str = "insert into login_throttle (key, failures) \
     values (777, 'AAAAAA', 'ada', 'ada', 'hash'); \
     insert into sessions (id, user_id, expires_at) \
     values ('01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f', 777, now() + interval '1 hour')";
+const LOGIN_OPEN: &str = include_str!("../../src/session/login_open.sql");
+const PASSWORD_CHANGE: &str = include_str!("../../src/account/password_change.sql");
 const NETWORK: &str = "192.0.2.7";
 const SESSION: &str = "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e0f";
 const NEW_SESSION: &str = "01981f5e-7b5a-7c3d-8e4f-5a6b7c8d9e00";
@@ -119,7 +126,7 @@ fn reasons(sql: &str, outcome: &str) -> Vec<Option<String>> {
 #[tokio::test]
 async fn every_outcome_of_sessions_is_one_row_with_one_jsonb() {
     let find = include_str!("../../src/session/login_find.sql");
-    let open = include_str!("../../src/session/login_open.sql");
+    let open = LOGIN_OPEN;
     let record = include_str!("../../src/audit/record.sql");
     let authenticate = include_str!("../../src/authenticate.sql");
     let admin = include_str!("../../src/authenticate_admin.sql");
@@ -130,7 +137,7 @@ async fn every_outcome_of_sessions_is_one_row_with_one_jsonb() {
     let end_own = include_str!("../../src/session/end_own.sql");
     let end_others = include_str!("../../src/session/end_others.sql");
     let end = include_str!("../../src/session/end.sql");
-    let find_with = |name| vec![Text(name), Text(NETWORK), Text(FACTS)];
+    let find_with = |name| vec![Text(name), Text(NETWORK), Text(FACTS), Text("mark")];
     let open_with = |hash| {
         let mut params = vec![Int4(777), Text(hash), Null, Text(NEW_SESSION), Float8(60.0)];
         params.extend([Text("admin"), Text(FACTS), Text("ada"), Text(NETWORK), Null]);
@@ -184,7 +191,7 @@ async fn every_outcome_of_users_is_one_row_with_one_jsonb() {
     let password = include_str!("../../src/user/password.sql");
     let update_own = include_str!("../../src/account/update.sql");
     let password_find = include_str!("../../src/account/password_find.sql");
-    let password_change = include_str!("../../src/account/password_change.sql");
+    let password_change = PASSWORD_CHANGE;
     let create_with = |id, name, canonical| {
         let (hash, admin, facts) = (Text("hash"), Text("admin"), Text(FACTS));
         vec![Text(id), Text(name), Null, hash, admin, Text("BBBBBB"), facts, Text(canonical)]
@@ -350,6 +357,73 @@ async fn every_list_is_one_row_with_one_jsonb() {
     assert_eq!(outcome(&mut connection, "", readyz, vec![]).await.0["schema_version"], newest);
     let (none, _) = outcome(&mut connection, "delete from _sqlx_migrations", readyz, vec![]).await;
     assert_eq!(none["schema_version"], 0);
+}
+
+/// A login that replaces a session, and that session's user who changes the password,
+/// from one network: sessions are locked before counts, or the two would wait for each
+/// other.
+#[tokio::test]
+async fn a_login_in_place_of_a_session_and_its_last_change_do_not_wait_for_each_other() {
+    let service = Service::start().await;
+    let mut owner = service.database().await;
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "{ADA_IN_SESSION}; \
+         insert into users (id, public_id, username, canonical_username, password_hash) \
+             values (778, 'BBBBBB', 'bob', 'bob', 'hash'); \
+         insert into login_throttle (key, failures) \
+             values (login_throttle_key('network', '{NETWORK}'), 2)"
+    )))
+    .execute(&mut owner)
+    .await
+    .expect("set up");
+    let mut counts = owner.begin().await.expect("begun");
+    sqlx::raw_sql("select from login_throttle for update")
+        .execute(&mut *counts)
+        .await
+        .expect("locked");
+
+    let login = run(
+        &service,
+        LOGIN_OPEN,
+        vec![
+            Int4(778),
+            Text("hash"),
+            Null,
+            Text(NEW_SESSION),
+            Float8(60.0),
+            Text("admin"),
+            Text(FACTS),
+            Text("bob"),
+            Text(NETWORK),
+            Text(SESSION),
+        ],
+    );
+    service.until_blocked(1).await;
+    let change = run(
+        &service,
+        PASSWORD_CHANGE,
+        vec![Text(SESSION), Text("hash"), Text("new"), Text(FACTS), Text(NETWORK)],
+    );
+    service.until_blocked(2).await;
+    counts.rollback().await.expect("given back");
+    assert_eq!(login.await.expect("no deadlock"), "opened");
+    assert_eq!(change.await.expect("no deadlock"), "not_live");
+}
+
+/// Runs a statement on a connection of its own, and returns its outcome.
+fn run(
+    service: &Service,
+    sql: &'static str,
+    params: Vec<Param>,
+) -> tokio::task::JoinHandle<String> {
+    let url = service.database_url.clone();
+    tokio::spawn(async move {
+        let value: Value = sqlx::query_scalar_with(sql, arguments(params))
+            .fetch_one(&mut connect(&url).await)
+            .await
+            .expect("executed");
+        value["outcome"].as_str().expect("an outcome").to_owned()
+    })
 }
 
 /// A new statement has to be added above.

@@ -8,8 +8,16 @@
 use std::fmt;
 
 use passwords::analyzer;
+use unicode_normalization::UnicodeNormalization;
 
 use crate::password::LOWEST_MIN_CHARS;
+
+/// The shortest entry of the table that counts, in characters: it has single
+/// characters and syllables as well, which are part of anything.
+const SHORTEST_COMMON: usize = 5;
+
+/// The shortest run of one character that counts: words have double letters.
+const SHORTEST_RUN: usize = 3;
 
 /// The shortest part of a name that counts as a word of it, in characters.
 const SHORTEST_WORD: usize = 3;
@@ -53,9 +61,14 @@ pub(crate) fn weakness(password: &str, context: &[&str]) -> Option<Weakness> {
     if is_common(password) || has_common_part(&lower) {
         return Some(Weakness::Common);
     }
-    let analyzed = analyzer::analyze(password);
-    let runs = analyzed.progressive_count() + analyzed.consecutive_count();
-    (analyzed.length().saturating_sub(runs) < LOWEST_MIN_CHARS).then_some(Weakness::Sequence)
+    let runs = analyzer::analyze(password).progressive_count() + in_runs(&lower);
+    (lower.len().saturating_sub(runs) < LOWEST_MIN_CHARS).then_some(Weakness::Sequence)
+}
+
+/// How many characters are in runs of the same one.
+fn in_runs(password: &[char]) -> usize {
+    let runs = password.chunk_by(|one, next| one == next).map(<[char]>::len);
+    runs.filter(|length| *length >= SHORTEST_RUN).sum()
 }
 
 /// The table's own spelling: `Password` and `password` are both in it, most are in
@@ -69,14 +82,15 @@ fn is_common(text: &str) -> bool {
 fn has_common_part(password: &[char]) -> bool {
     (0..LOWEST_MIN_CHARS).any(|left| {
         let length = password.len().saturating_sub(left);
-        length > 0
+        length >= SHORTEST_COMMON
             && password.windows(length).any(|part| is_common(&part.iter().collect::<String>()))
     })
 }
 
 /// Whether the words of the names leave too little.
 fn is_context(password: &[char], context: &[&str]) -> bool {
-    let names: Vec<String> = context.iter().map(|name| name.to_lowercase()).collect();
+    let normalized = |name: &&str| name.nfkc().collect::<String>().to_lowercase();
+    let names: Vec<String> = context.iter().map(normalized).collect();
     let parts = names.iter().flat_map(|name| name.split(|c: char| !c.is_alphanumeric()));
     let mut words: Vec<&str> = names.iter().map(String::as_str).chain(parts).collect();
     words.retain(|word| word.chars().count() >= SHORTEST_WORD);
@@ -127,6 +141,8 @@ mod tests {
             assert_weak(password, &names, Weakness::Context);
         }
         assert_eq!(weakness("ada likes analytical engines", &names), None);
+        let wide = ["Rene\u{301}e", "\u{ff32}ene\u{301}e"];
+        assert_weak("renée1815renée", &wide, Weakness::Context);
         // Two letters are no word, and nothing is not in every password.
         assert_eq!(weakness("jo has a long password", &["jo", ""]), None);
     }
@@ -152,6 +168,10 @@ mod tests {
             "пароль из длинных слов",
             "四月是你的谎言和一只猫和一条鱼",
             "a7Gk!pQ2vLx9@Wz",
+            "committeebookkeeper",
+            "k3vvd9wq",
+            "Tq7#mZ1p",
+            "x0!b4azcQ",
         ] {
             assert_eq!(weakness(password, &["ada"]), None, "{password}");
         }

@@ -140,12 +140,15 @@ impl Password {
             return self.verify_bcrypt(stored);
         }
         let hash = PasswordHash::new(stored).map_err(|error| HashError(error.to_string()))?;
-        match argon2id()?.verify_password(self.normalized.as_bytes(), &hash) {
-            Ok(()) if is_current(&hash) => Ok(Verdict::Match),
-            Ok(()) => Ok(Verdict::MatchOutdated),
-            Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Mismatch),
-            Err(error) => Err(HashError(error.to_string())),
+        if argon2_matches(&self.normalized, &hash)? {
+            return Ok(if is_current(&hash) { Verdict::Match } else { Verdict::MatchOutdated });
         }
+        // An imported hash is one of what was typed. That a second one is computed
+        // depends on the password that was sent, and not on the user.
+        if self.typed != self.normalized && argon2_matches(&self.typed, &hash)? {
+            return Ok(Verdict::MatchOutdated);
+        }
+        Ok(Verdict::Mismatch)
     }
 
     /// Other systems hash what is typed and do not normalise. bcrypt looks at 72
@@ -223,6 +226,14 @@ fn argon2id() -> Result<Argon2<'static>, HashError> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(OUTPUT_BYTES))
         .map_err(|error| HashError(error.to_string()))?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+fn argon2_matches(text: &str, hash: &PasswordHash) -> Result<bool, HashError> {
+    match argon2id()?.verify_password(text.as_bytes(), hash) {
+        Ok(()) => Ok(true),
+        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
+        Err(error) => Err(HashError(error.to_string())),
+    }
 }
 
 fn is_current(hash: &PasswordHash) -> bool {
@@ -333,6 +344,18 @@ mod tests {
         let longer = format!("{typed}b");
         assert_eq!(hash(&longer), stored, "bcrypt itself sees no difference");
         assert_eq!(presented(&longer).verify(&stored).expect("verifies"), Verdict::Mismatch);
+    }
+
+    #[test]
+    fn an_imported_hash_is_one_of_what_was_typed() {
+        let typed = "Stra\u{df}e, x\u{b2}, \u{ff57}ide";
+        let params = Params::new(8 * 1024, 2, 1, Some(32)).expect("valid parameters");
+        let stored = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password(typed.as_bytes())
+            .expect("hashes")
+            .to_string();
+        assert_eq!(presented(typed).verify(&stored).expect("verifies"), Verdict::MatchOutdated);
+        assert_eq!(presented("another").verify(&stored).expect("verifies"), Verdict::Mismatch);
     }
 
     #[test]

@@ -27,6 +27,15 @@ pub(crate) fn of(
             variables.insert(name.to_owned(), value);
         }
     }
+    // Going back to the secret ends the sessions of the key; nobody does that unawares.
+    if variables.contains_key("jwt_signing_key_previous")
+        && !variables.contains_key("jwt_signing_key")
+    {
+        return Err(ConfigError::new(
+            "JWT_SIGNING_KEY_PREVIOUS",
+            "needs JWT_SIGNING_KEY beside it",
+        ));
+    }
     Ok(variables)
 }
 

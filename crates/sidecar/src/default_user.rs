@@ -9,6 +9,9 @@ use edd_auth_rules::public_id;
 /// every other user does, event included.
 const CREATE: &str = include_str!("../../../src/user/create.sql");
 
+/// Public ids that are tried.
+const MAX_TRIES: usize = 8;
+
 /// What became of the default user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -34,7 +37,7 @@ pub async fn ensure(connection: &mut PgConnection, user: &DefaultUser) -> anyhow
     }
     let password = user.password.clone();
     let hash = tokio::task::spawn_blocking(move || password.hash()).await??;
-    loop {
+    for _ in 0..MAX_TRIES {
         let created: serde_json::Value = sqlx::query_scalar(CREATE)
             .bind(public_id::generate())
             .bind(user.username.as_str())
@@ -53,4 +56,5 @@ pub async fn ensure(connection: &mut PgConnection, user: &DefaultUser) -> anyhow
             _ => anyhow::bail!("user::create: unexpected outcome {}", created["outcome"]),
         }
     }
+    anyhow::bail!("{MAX_TRIES} random public ids were all taken, or the name is, by an older row")
 }

@@ -13,6 +13,9 @@ const SQL: &str = include_str!("import.sql");
 /// Users that are inserted by one statement.
 const CHUNK: usize = 1000;
 
+/// Public ids that are tried for a user.
+const MAX_TRIES: usize = 8;
+
 /// A line of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,7 +147,10 @@ async fn insert(
 ) -> anyhow::Result<Vec<Problem>> {
     let mut problems = Vec::new();
     let mut lines: Vec<usize> = users.iter().map(|user| user.line).collect();
-    while !lines.is_empty() {
+    for _ in 0..MAX_TRIES {
+        if lines.is_empty() {
+            return Ok(problems);
+        }
         let wanted: Vec<&NewUser> =
             users.iter().filter(|user| lines.contains(&user.line)).collect();
         let left: serde_json::Value = sqlx::query_scalar(SQL)
@@ -163,6 +169,7 @@ async fn insert(
             user.public_id = public_id::generate();
         }
     }
+    anyhow::ensure!(lines.is_empty(), "{MAX_TRIES} random public ids were all taken");
     Ok(problems)
 }
 
@@ -195,7 +202,10 @@ fn explain(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let named = |prefix: &str| {
         let name = message.strip_prefix(prefix)?.split('`').next()?;
-        Some(name.chars().take(64).collect::<String>())
+        // A name is short, of letters and `_`; a hash in its place is not shown.
+        let is_name =
+            name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+        Some(if is_name { name } else { "…" })
     };
     if let Some(field) = named("missing field `") {
         format!("`{field}` is missing")
@@ -246,6 +256,7 @@ mod tests {
             r#"{"username":"bob","password_hash":"HASH""#,
             r#"["bob","HASH"]"#,
             r#"{"username":"ADA","password_hash":"HASH"}"#,
+            r#"{"HASH":"bob"}"#,
         ]
         .map(|line| line.replace("HASH", HASH));
         let problems = Users::parse(&lines.join("\n")).expect_err("refused");
@@ -261,6 +272,7 @@ mod tests {
             "line 9: is not valid JSON",
             "line 10: is not a JSON object",
             "line 11: `username` is that of line 1",
+            "line 12: `…` is not a field of a user",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {

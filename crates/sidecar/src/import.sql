@@ -27,7 +27,9 @@ select coalesce(
         jsonb_build_object(
             'line', line,
             'taken', exists (
-                select from users where users.canonical_username = wanted.canonical_username))
+                select from users
+                where users.canonical_username = wanted.canonical_username
+                   or users.username = wanted.username))
         order by line),
     '[]')
 from wanted

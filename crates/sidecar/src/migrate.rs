@@ -57,23 +57,29 @@ async fn canonicalize_usernames(connection: &mut PgConnection) -> anyhow::Result
     )
     .fetch_all(&mut *connection)
     .await?;
+    let mut taken = Vec::new();
     for (id, public_id, text) in users {
         // What was once accepted stays: it may have characters that are refused now.
         let username = text::canonical(&text);
-        let updated = sqlx::query("update users set canonical_username = $2 where id = $1")
-            .bind(id)
-            .bind(&username)
-            .execute(&mut *connection)
-            .await;
+        // Unless somebody has renamed the user meanwhile.
+        let sql = "update users set canonical_username = $2 \
+                   where id = $1 and username = $3 and canonical_username is null";
+        let updated =
+            sqlx::query(sql).bind(id).bind(&username).bind(&text).execute(&mut *connection).await;
         if let Err(sqlx::Error::Database(error)) = &updated
             && error.constraint() == Some("users_canonical_username_key")
         {
-            anyhow::bail!(
-                "the username of {public_id} is another spelling of somebody else's \
-                 ({username:?}); rename one of them with the version before this one"
-            );
+            taken.push(format!("{username:?} of {public_id}"));
+            continue;
         }
         updated?;
+    }
+    if !taken.is_empty() {
+        anyhow::bail!(
+            "names that are other spellings of somebody else's: {}; rename these users with the \
+             version before this one",
+            taken.join(", ")
+        );
     }
     Ok(())
 }
