@@ -7,6 +7,8 @@
 alter table users add column canonical_username text;
 alter table users add constraint users_canonical_username_key unique (canonical_username);
 
+comment on column users.username is
+    'What the user types to log in, as an administrator has written it; spellings that differ in case or compatibility only are the same name.';
 comment on column users.canonical_username is
     'username in Unicode NFKC_Casefold: what no two users share. Null only until auth-sidecar has computed it for rows that are older than the column.';
 
