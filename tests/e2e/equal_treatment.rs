@@ -142,7 +142,45 @@ async fn refusals_cost_the_same_statements_and_the_same_hashes() {
     }
 }
 
-/// What the test above relies on.
+/// Names with one stand-in, tried one after the other, would tell a user whose hash is of
+/// another kind. So nobody but the service knows which these are.
+#[tokio::test]
+async fn who_stands_in_for_a_name_depends_on_the_secret() {
+    const SECRETS: [&str; 2] =
+        ["one secret of tests, with more than 32 bytes", "two secrets of tests, with 32 bytes"];
+    let service = service_where_all_have(&bcrypt()).await;
+    // Ada's takes an eighth of the time. Public ids that are always the same make the
+    // outcome so.
+    let shorter = bcrypt::hash_with_salt(PASSWORD, 4, *b"0123456789abcdef").expect("a hash");
+    for (username, public_id) in [("admin", "KKKKKK"), ("ada", "eeeeee"), ("eve", "zzzzzz")] {
+        sqlx::query("update users set public_id = $1 where username = $2")
+            .bind(public_id)
+            .bind(username)
+            .execute(&mut service.database().await)
+            .await
+            .expect("updated");
+    }
+    sqlx::query("update users set password_hash = $1 where username = 'ada'")
+        .bind(shorter.to_string())
+        .execute(&mut service.database().await)
+        .await
+        .expect("updated");
+    let meter = Meter::beside(&service).await;
+    let mut stand_ins = Vec::new();
+    for secret in SECRETS {
+        let mut costs = Vec::new();
+        for name in 0..10 {
+            let request = login(&format!("nobody {name}"), WRONG);
+            costs.push(meter.measure_with(&[("jwt_secret", secret)], request).await.instructions);
+        }
+        let least = *costs.iter().min().expect("some");
+        stand_ins.push(costs.iter().map(|cost| *cost > 2 * least).collect::<Vec<bool>>());
+    }
+    assert!(stand_ins.iter().all(|names| names.contains(&true) && names.contains(&false)));
+    assert_ne!(stand_ins[0], stand_ins[1]);
+}
+
+/// What the tests above rely on.
 #[tokio::test]
 async fn a_hash_is_nearly_all_that_a_login_computes_and_the_meter_sees_each() {
     let service = service_where_all_have(&todays_argon2id()).await;

@@ -53,7 +53,17 @@ impl Meter {
     /// Has the component answer a request. Nothing is left over from the request
     /// before: no connection, and no statement that is prepared already.
     pub(crate) async fn measure(&self, request: hyper::Request<Full<Bytes>>) -> Metered {
-        let shared = Shared::new(environment(&self.tap.database_url, &[]), 1).expect("a host");
+        self.measure_with(&[], request).await
+    }
+
+    /// The same, with other values for some variables of `spin.toml`.
+    pub(crate) async fn measure_with(
+        &self,
+        variables: &[(&str, &str)],
+        request: hyper::Request<Full<Bytes>>,
+    ) -> Metered {
+        let environment = environment(&self.tap.database_url, variables);
+        let shared = Shared::new(environment, 1).expect("a host");
         let (state, _log) = State::new(Arc::new(shared));
         let mut store = Store::new(self.component.engine(), state);
         store.limiter(State::limits);
