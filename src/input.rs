@@ -1,12 +1,10 @@
 //! Reading what clients send: JSON bodies and query strings.
 
+use edd_auth_rules::member::{self, Fault, shown};
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::http::Request;
-
-/// The longest name of a member that is shown to the client who has sent it.
-const MAX_NAME_CHARS: usize = 32;
 
 /// Reads the body as a JSON object of type `T`.
 ///
@@ -45,7 +43,6 @@ fn has_media_type(request: &Request, media_type: &str) -> bool {
 /// serde's messages quote the offending value, which may be a password: only
 /// the part that says what was expected is passed on.
 fn explain(path: &str, error: &serde_json::Error) -> Error {
-    let message = error.to_string();
     if !error.is_data() {
         return Error::InvalidJson(format!(
             "is not valid JSON (line {}, column {})",
@@ -53,34 +50,18 @@ fn explain(path: &str, error: &serde_json::Error) -> Error {
             error.column()
         ));
     }
-    let quoted = |prefix: &str| {
-        let name = message.strip_prefix(prefix)?.split('`').next()?;
-        Some(name.to_owned())
-    };
-    if let Some(field) = quoted("missing field `") {
-        return Error::field(&field, "is missing");
+    if let Some((fault, name)) = member::fault(error) {
+        return match fault {
+            Fault::Missing => Error::field(&name, "is missing"),
+            Fault::Twice => Error::field(&name, "is given twice"),
+            Fault::Unknown => Error::field(shown(&name), "is not a field of this request"),
+        };
     }
-    if let Some(field) = quoted("duplicate field `") {
-        return Error::field(&field, "is given twice");
-    }
-    if let Some(rest) = message.strip_prefix("unknown field `") {
-        // The client's own name may hold what serde puts behind it; serde's comes last.
-        let field = rest.rsplit_once("`, expected ").map_or(rest, |(field, _)| field);
-        return Error::field(shown(field), "is not a field of this request");
-    }
+    let message = error.to_string();
     let expected = message
         .rsplit_once("expected ")
         .map_or("something else", |(_, rest)| rest.split(" at line").next().unwrap_or(rest));
     Error::field(shown(path), format!("must be {expected}"))
-}
-
-/// The first member of a path, if it can be one: names here are short, of letters and
-/// `_`. Tokens and keys are not, nor most passwords: where a client has mixed up names
-/// and values, they do not come back, into a log perhaps.
-fn shown(path: &str) -> &str {
-    let name = path.split(['.', '[']).next().unwrap_or_default();
-    let fits = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
-    if (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(fits) { name } else { "…" }
 }
 
 /// The parameters of a query string or of a form, decoded (WHATWG URL, section

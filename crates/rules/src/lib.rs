@@ -6,6 +6,7 @@
 
 pub mod go_duration;
 pub mod guess;
+pub mod member;
 pub mod password;
 pub mod public_id;
 pub mod scope;

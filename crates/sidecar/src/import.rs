@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use edd_auth_rules::member::{self, Fault, shown};
 use edd_auth_rules::text::{self, Username};
 use edd_auth_rules::{password, public_id};
 use serde::{Deserialize, Serialize};
@@ -199,24 +200,15 @@ fn parse_line(line: usize, text: &str) -> Result<NewUser, String> {
 }
 
 fn explain(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let named = |prefix: &str| {
-        let name = message.strip_prefix(prefix)?.split('`').next()?;
-        // A name is short, of letters and `_`; a hash in its place is not shown.
-        let is_name =
-            name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
-        Some(if is_name { name } else { "…" })
-    };
-    if let Some(field) = named("missing field `") {
-        format!("`{field}` is missing")
-    } else if let Some(field) = named("unknown field `") {
-        format!("`{field}` is not a field of a user: username, display_name, password_hash")
-    } else if let Some(field) = named("duplicate field `") {
-        format!("`{field}` is given twice")
-    } else if error.is_data() {
-        "is not an object whose members are texts".to_owned()
-    } else {
-        format!("is not valid JSON (column {})", error.column())
+    match member::fault(error) {
+        Some((Fault::Missing, name)) => format!("`{name}` is missing"),
+        Some((Fault::Twice, name)) => format!("`{name}` is given twice"),
+        Some((Fault::Unknown, name)) => format!(
+            "`{}` is not a field of a user: username, display_name, password_hash",
+            shown(&name)
+        ),
+        None if error.is_data() => "is not an object whose members are texts".to_owned(),
+        None => format!("is not valid JSON (column {})", error.column()),
     }
 }
 
