@@ -1,26 +1,14 @@
 """joserfc verifies a token of a session, for `cargo xtask interop`."""
 
-import json
-import os
-import urllib.request
-
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OctKey
 
-ISSUER = os.environ["INTEROP_ISSUER"]
-AUDIENCE = os.environ["INTEROP_AUDIENCE"]
-SECRET = os.environ["INTEROP_SECRET"]
-CREDENTIALS = {"username": "admin", "password": os.environ["INTEROP_PASSWORD"]}
-
-
-def get(url):
-    with urllib.request.urlopen(url) as response:
-        return json.load(response)
+from service import AUDIENCE, ISSUER, SECRET, configuration, get, login
 
 
 def verify(token, audience=AUDIENCE):
-    found = get(f"{ISSUER}/.well-known/openid-configuration")
+    found = configuration()
     algorithms = found["id_token_signing_alg_values_supported"]
     if algorithms == ["HS256"]:
         key = OctKey.import_key(SECRET)
@@ -34,16 +22,6 @@ def verify(token, audience=AUDIENCE):
     )
     registry.validate(decoded.claims)
     return decoded
-
-
-def login():
-    request = urllib.request.Request(
-        f"{ISSUER}/login",
-        data=json.dumps(CREDENTIALS).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)["token"]
 
 
 def refused(*arguments):

@@ -1,20 +1,8 @@
 """PyJWT verifies a token of a session, for `cargo xtask interop`."""
 
-import json
-import os
-import urllib.request
-
 import jwt
 
-ISSUER = os.environ["INTEROP_ISSUER"]
-AUDIENCE = os.environ["INTEROP_AUDIENCE"]
-SECRET = os.environ["INTEROP_SECRET"]
-CREDENTIALS = {"username": "admin", "password": os.environ["INTEROP_PASSWORD"]}
-
-
-def configuration():
-    with urllib.request.urlopen(f"{ISSUER}/.well-known/openid-configuration") as response:
-        return json.load(response)
+from service import AUDIENCE, ISSUER, SECRET, configuration, login
 
 
 def verify(token, audience=AUDIENCE):
@@ -28,16 +16,6 @@ def verify(token, audience=AUDIENCE):
     return jwt.decode(
         token, key, algorithms=algorithms, issuer=ISSUER, audience=audience, options=options
     )
-
-
-def login():
-    request = urllib.request.Request(
-        f"{ISSUER}/login",
-        data=json.dumps(CREDENTIALS).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)["token"]
 
 
 def refused(*arguments):

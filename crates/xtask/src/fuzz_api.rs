@@ -4,29 +4,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use nix::sys::signal::Signal;
 
-use crate::artifacts::Artifacts;
-use crate::process::{Server, answers_ok, free_port, output, run};
-use crate::services::{Durability, Home, Postgres};
-use crate::{artifacts, install, root};
+use crate::artifacts::Profile;
+use crate::process::{output, run};
+use crate::subject::{self, Subject};
+use crate::{artifacts, root};
 
 /// The release that is installed.
 const SCHEMATHESIS_VERSION: &str = "4.32.5";
 
 /// Requests that all callers together have to make.
 const LEAST_REQUESTS: u64 = 5_000;
-
-/// The password of the user admin.
-pub(crate) const PASSWORD: &str = "the passphrase of somebody fuzzed";
-
-/// What signs the tokens unless a key does.
-pub(crate) const JWT_SECRET: &str = "the secret of the tokens that are fuzzed";
-
-const SERVICE_API_KEY: &str = "the key of the services that are fuzzed";
 
 /// Who calls, in this order.
 const CALLERS: [&str; 3] = ["nobody", "user", "admin"];
@@ -52,32 +42,25 @@ const EXCLUDED_CHECKS: &str = "positive_data_acceptance";
 /// When something fails to start, schemathesis finds something, or it makes too
 /// few requests to say much.
 pub fn fuzz(examples: u32, seed: u32) -> anyhow::Result<()> {
-    install::rust_target()?;
-    install::servers(&[install::POSTGRESQL])?;
     let schemathesis = schemathesis()?;
-    let built = artifacts::build()?;
-    let directory = tempfile::Builder::new().prefix("edd-cloud-auth-fuzz-").tempdir()?;
-    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let home = Home::new(directory.path())?;
-    let postgres = Postgres::start(&home, Durability::None)?;
-    let (server, address) = start(&built, &postgres, directory.path(), &[])?;
-    let before = server.log().len();
+    let subject = Subject::start(Profile::Dev, &[])?;
+    let before = subject.server.log().len();
     let mut total = 0;
     for caller in CALLERS {
         eprintln!("xtask: schemathesis calls as {caller}");
-        let report = directory.path().join(format!("{caller}.json"));
+        let report = subject.directory().join(format!("{caller}.json"));
         let arguments = [format!("--max-examples={examples}"), format!("--seed={seed}")];
         let mut command = Command::new(&schemathesis);
-        call_as(&mut command, caller, &address, &report);
-        run(command.args(arguments).current_dir(directory.path()))
+        call_as(&mut command, caller, &subject.address, &report);
+        run(command.args(arguments).current_dir(subject.directory()))
             .with_context(|| format!("schemathesis, as {caller}, with --seed {seed}"))?;
         total += requests_in(&report)?;
     }
-    let log = server.log();
+    let log = subject.server.log();
     if let Some(error) = log[before..].lines().find(|line| line.contains("\"ERROR\"")) {
         bail!("the server has logged an error: {error}");
     }
-    let done = postgres.psql("auth", SUCCESSES)?;
+    let done = subject.postgres.psql("auth", SUCCESSES)?;
     if done.lines().count() < LEAST_ACTIONS {
         bail!("the callers have hardly succeeded with anything, only with:\n{done}");
     }
@@ -87,39 +70,6 @@ pub fn fuzz(examples: u32, seed: u32) -> anyhow::Result<()> {
     }
     println!("{total} generated requests as {}: 0 failures", CALLERS.join(", "));
     Ok(())
-}
-
-/// `auth-server`, ready, and where it is: also what it calls itself in its tokens.
-pub(crate) fn start(
-    built: &Artifacts,
-    postgres: &Postgres,
-    directory: &Path,
-    environment: &[(&str, &str)],
-) -> anyhow::Result<(Server, String)> {
-    let address = format!("127.0.0.1:{}", free_port()?);
-    let ops = format!("127.0.0.1:{}", free_port()?);
-    let mut command = Command::new(&built.server);
-    command
-        .env("DATABASE_URL", postgres.url())
-        .env("ADDR", &address)
-        .env("OPS_ADDR", &ops)
-        .env("JWT_SECRET", JWT_SECRET)
-        .env("JWT_ISSUER", format!("http://{address}"))
-        .env("SERVICE_API_KEY", SERVICE_API_KEY)
-        .env("ADMIN_USERNAME", "admin")
-        .env("DEFAULT_USERNAME", "admin")
-        .env("DEFAULT_PASSWORD", PASSWORD)
-        .env("TRUSTED_PROXY_HOPS", "1")
-        .envs(environment.iter().copied())
-        .env_remove("NATS_URL")
-        .env_remove("NATS_CREDS")
-        .env_remove("APP_DATABASE_URL");
-    let log = directory.join("auth-server.log");
-    let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
-    server.wait_until(Duration::from_mins(1), || {
-        answers_ok(&address, "/readyz") && answers_ok(&ops, "/readyz")
-    })?;
-    Ok((server, address))
 }
 
 /// Everything that schemathesis is told, but for how much and what from. One
@@ -133,9 +83,9 @@ fn call_as(command: &mut Command, caller: &str, address: &str, report: &Path) {
         .env("SCHEMATHESIS_HOOKS", root().join("tests/fuzz_api/hooks.py"))
         .env("FUZZ_URL", format!("http://{address}"))
         .env("FUZZ_CALLER", caller)
-        .env("FUZZ_USERNAME", "admin")
-        .env("FUZZ_PASSWORD", PASSWORD)
-        .env("FUZZ_SERVICE_API_KEY", SERVICE_API_KEY);
+        .env("FUZZ_USERNAME", subject::USERNAME)
+        .env("FUZZ_PASSWORD", subject::PASSWORD)
+        .env("FUZZ_SERVICE_API_KEY", subject::SERVICE_API_KEY);
 }
 
 /// The program, in an environment of its own that is made once.

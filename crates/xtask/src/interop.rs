@@ -8,9 +8,10 @@ use std::process::Command;
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::artifacts::Profile;
 use crate::process::{output, run};
-use crate::services::{Durability, Home, Postgres};
-use crate::{artifacts, fuzz_api, install, root};
+use crate::subject::{self, Subject};
+use crate::{artifacts, root};
 
 /// From `PyPI`, with the releases that are installed.
 const PYTHON_PACKAGES: [&str; 2] = ["PyJWT[crypto]==2.15.1", "joserfc==1.8.0"];
@@ -46,19 +47,10 @@ const KEYS: [(&str, &str); 3] = [
 /// When something fails to start, or a library refuses what is good or accepts what
 /// is not.
 pub fn verify() -> anyhow::Result<()> {
-    install::rust_target()?;
-    install::servers(&[install::POSTGRESQL])?;
     let python = python()?;
     let node = node_packages()?;
-    let built = artifacts::build()?;
-    let directory = tempfile::Builder::new().prefix("edd-cloud-auth-interop-").tempdir()?;
-    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    let home = Home::new(directory.path())?;
-    let postgres = Postgres::start(&home, Durability::None)?;
     for (algorithm, key) in KEYS {
-        let environment = [("JWT_SIGNING_KEY", key)];
-        let (_server, address) =
-            fuzz_api::start(&built, &postgres, directory.path(), &environment)?;
+        let subject = Subject::start(Profile::Dev, &[("JWT_SIGNING_KEY", key)])?;
         let scripts = root().join("tests/interop");
         let verifiers: [(&Path, PathBuf); 3] = [
             (&python, scripts.join("verify_pyjwt.py")),
@@ -70,10 +62,11 @@ pub fn verify() -> anyhow::Result<()> {
             let name = script.file_stem().unwrap_or_default().display().to_string();
             run(Command::new(program)
                 .arg(&script)
-                .env("INTEROP_ISSUER", format!("http://{address}"))
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .env("INTEROP_ISSUER", format!("http://{}", subject.address))
                 .env("INTEROP_AUDIENCE", "edd-cloud")
-                .env("INTEROP_PASSWORD", fuzz_api::PASSWORD)
-                .env("INTEROP_SECRET", fuzz_api::JWT_SECRET))
+                .env("INTEROP_PASSWORD", subject::PASSWORD)
+                .env("INTEROP_SECRET", subject::JWT_SECRET))
             .with_context(|| format!("{name}, {algorithm}"))?;
             println!("{algorithm}: {name} accepts what is good, and nothing else");
         }

@@ -12,6 +12,7 @@ pub mod interop;
 pub mod process;
 pub mod secrets;
 pub mod services;
+mod subject;
 pub mod test;
 pub mod up;
 

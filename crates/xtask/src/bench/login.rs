@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Client, PASSWORD, Service, WRONG_PASSWORD, name};
+use super::{Client, WRONG_PASSWORD, name};
 use crate::artifacts::Profile;
+use crate::subject::{PASSWORD, Subject};
 
 /// Measures and prints.
 ///
@@ -14,7 +15,7 @@ use crate::artifacts::Profile;
 ///
 /// When something fails to start, or is not answered as it should be.
 pub fn run(profile: Profile, clients: u16, seconds: u64) -> anyhow::Result<()> {
-    let service = Service::start(profile)?;
+    let service = Subject::start(profile, &[])?;
     service.create_users('c', clients.into())?;
     let callers = (0..clients)
         .map(|number| Caller::log_in(service.client(), number))

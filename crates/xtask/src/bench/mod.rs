@@ -5,75 +5,21 @@ pub mod login;
 mod sample;
 pub mod timing;
 
-use std::fs;
 use std::net::Ipv4Addr;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::artifacts::{self, Profile};
-use crate::install;
-use crate::process::{Server, answers_ok, free_port};
-use crate::services::{Durability, Home, Postgres};
+use crate::subject::{PASSWORD, Subject, USERNAME};
 
-/// The user that is there from the start.
-const USERNAME: &str = "admin";
-
-/// Everybody's password.
-const PASSWORD: &str = "the password of all who are measured";
-
-/// Another one.
+/// A password that is none of anybody's.
 const WRONG_PASSWORD: &str = "a password that nobody there does have";
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// `auth-server` and its PostgreSQL, until this is dropped: first the one, then the
-/// other.
-struct Service {
-    address: String,
-    _server: Server,
-    postgres: Postgres,
-    _directory: TempDir,
-}
-
-impl Service {
-    fn start(profile: Profile) -> anyhow::Result<Self> {
-        install::rust_target()?;
-        install::servers(&[install::POSTGRESQL])?;
-        let built = artifacts::build_as(profile)?;
-        let directory = tempfile::Builder::new().prefix("edd-cloud-auth-bench-").tempdir()?;
-        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-        let home = Home::new(directory.path())?;
-        let postgres = Postgres::start(&home, Durability::None)?;
-        let address = format!("127.0.0.1:{}", free_port()?);
-        let ops = format!("127.0.0.1:{}", free_port()?);
-        let mut command = Command::new(&built.server);
-        command
-            .env("DATABASE_URL", postgres.url())
-            .env("ADDR", &address)
-            .env("OPS_ADDR", &ops)
-            .env("JWT_SECRET", "the secret of the tokens that are measured")
-            .env("ADMIN_USERNAME", USERNAME)
-            .env("DEFAULT_USERNAME", USERNAME)
-            .env("DEFAULT_PASSWORD", PASSWORD)
-            // So that requests can come from anywhere.
-            .env("TRUSTED_PROXY_HOPS", "1")
-            .env_remove("NATS_URL")
-            .env_remove("NATS_CREDS")
-            .env_remove("APP_DATABASE_URL");
-        let log = directory.path().join("auth-server.log");
-        let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
-        server.wait_until(Duration::from_mins(1), || {
-            answers_ok(&address, "/readyz") && answers_ok(&ops, "/readyz")
-        })?;
-        Ok(Self { address, _server: server, postgres, _directory: directory })
-    }
-
+impl Subject {
     /// Creates users that are called `letter` and five digits, from 0.
     fn create_users(&self, letter: char, count: usize) -> anyhow::Result<()> {
         let client = self.client();
@@ -92,7 +38,7 @@ impl Service {
     }
 }
 
-/// The name of a user of [`Service::create_users`].
+/// The name of a user of [`Subject::create_users`].
 fn name(letter: char, number: usize) -> String {
     format!("{letter}{number:05}")
 }

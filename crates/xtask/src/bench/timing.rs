@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use super::sample::{Sample, standard_error, welch_t};
-use super::{Client, PASSWORD, Service, WRONG_PASSWORD, name};
+use super::{Client, WRONG_PASSWORD, name};
 use crate::artifacts::Profile;
+use crate::subject::{PASSWORD, Subject};
 
 /// Largest |t| between logins that must not differ.
 const BOUND: f64 = 4.5;
@@ -68,7 +69,7 @@ const fn wrong_password(title: &'static str, letter: char) -> Kind {
 /// When something fails to start, logins that must not differ do, or the machine
 /// is too busy to tell.
 pub fn run(profile: Profile, rounds: usize, seed: u64) -> anyhow::Result<()> {
-    let service = Service::start(profile)?;
+    let service = Subject::start(profile, &[])?;
     let mut bench = Bench {
         client: service.client(),
         service,
@@ -98,7 +99,7 @@ impl Found {
 
 struct Bench {
     client: Client,
-    service: Service,
+    service: Subject,
     random: fastrand::Rng,
     addresses: RangeFrom<u32>,
 }
