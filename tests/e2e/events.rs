@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use edd_auth_sidecar::metrics::Metrics;
+use edd_auth_sidecar::nats::Nats;
 use edd_auth_sidecar::relay::Relay;
-use edd_auth_sidecar::stream;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
@@ -85,7 +85,7 @@ async fn the_life_of_a_user_arrives_in_order_and_is_marked() {
     service.post("/logout").bearer(&token).send().await;
     assert_eq!(service.delete(&path).bearer(&admin).send().await.status, 204);
 
-    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 8);
+    assert_eq!(relay(&service, &nats).once().await.expect("published"), 8);
     let messages = nats.messages(8).await;
     let of = |prefix: &str| -> Vec<String> {
         messages
@@ -127,7 +127,7 @@ async fn the_life_of_a_service_account_arrives_in_order() {
     let none = json!({"scopes": {}});
     service.put(&format!("{path}/scopes")).bearer(&admin).json(&none).send().await;
     assert_eq!(service.delete(&path).bearer(&admin).send().await.status, 204);
-    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 4);
+    assert_eq!(relay(&service, &nats).once().await.expect("published"), 4);
     let messages = nats.messages(4).await;
     let prefix = format!("auth.identity.{id}.");
     let life: Vec<(&str, &Value)> = messages
@@ -149,7 +149,7 @@ async fn a_row_that_is_no_event_is_set_aside_and_blocks_nothing() {
         .await
         .expect("inserted");
     service.login_admin().await;
-    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 1);
+    assert_eq!(relay(&service, &nats).once().await.expect("published"), 1);
     let (reason, attempts): (String, i32) = sqlx::query_as(
         "select last_error, attempts from outbox \
          where set_aside_at is not null and published_at is null",
@@ -175,7 +175,7 @@ async fn a_stream_with_other_limits_is_left_as_it_is() {
     };
     jetstream.create_stream(config).await.expect("created");
     service.login_admin().await;
-    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 1);
+    assert_eq!(relay(&service, &nats).once().await.expect("published"), 1);
     let stream = jetstream.get_stream("AUTH").await.expect("the stream");
     assert_eq!(stream.cached_info().config.max_messages, 7);
 }
@@ -184,7 +184,7 @@ async fn a_stream_with_other_limits_is_left_as_it_is() {
 async fn the_stream_is_created_with_its_limits() {
     let service = Service::start().await;
     let nats = OwnNats::start();
-    assert_eq!(relay(&service, &nats).await.once().await.expect("published"), 0);
+    assert_eq!(relay(&service, &nats).once().await.expect("published"), 0);
     let stream = nats.jetstream().await.get_stream("AUTH").await.expect("the stream");
     let config = &stream.cached_info().config;
     assert_eq!(config.subjects, ["auth.>"]);
@@ -194,16 +194,15 @@ async fn the_stream_is_created_with_its_limits() {
     assert_eq!(config.storage, async_nats::jetstream::stream::StorageType::File);
 }
 
-/// A relay in this process, connected.
-async fn relay(service: &Service, nats: &OwnNats) -> Relay {
+/// A relay in this process.
+fn relay(service: &Service, nats: &OwnNats) -> Relay {
     use std::str::FromStr;
-    let client = async_nats::connect(nats.url()).await.expect("connected");
     Relay {
         database: PgConnectOptions::from_str(&sidecar_url(&service.database_url)).expect("a URL"),
-        jetstream: stream::context(client),
+        nats: Nats::new(&nats.url()).expect("a URL"),
+        program: "auth-sidecar",
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),
-        connected: Arc::default(),
     }
 }
 
@@ -212,7 +211,7 @@ async fn two_relays_at_once_publish_once() {
     let service = Service::start().await;
     let nats = OwnNats::start();
     service.login_admin().await;
-    let (one, two) = (relay(&service, &nats).await, relay(&service, &nats).await);
+    let (one, two) = (relay(&service, &nats), relay(&service, &nats));
     let stop = CancellationToken::new();
     let leading = one.run(&stop);
     let challenge = async {

@@ -22,6 +22,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
@@ -527,15 +528,20 @@ async fn create_database(template: Option<&str>) -> String {
 /// A nats-server of the test's own.
 pub(crate) struct OwnNats {
     directory: TempDir,
+    configuration: &'static str,
     server: Option<Nats>,
 }
 
 impl OwnNats {
     pub(crate) fn start() -> Self {
-        let directory = temporary_directory();
-        let home = Home::new(directory.path()).expect("a home");
-        let server = Nats::start(&home).expect("a nats-server");
-        Self { directory, server: Some(server) }
+        Self::with_configuration("")
+    }
+
+    /// With more lines of its configuration file.
+    pub(crate) fn with_configuration(configuration: &'static str) -> Self {
+        let mut nats = Self { directory: temporary_directory(), configuration, server: None };
+        nats.start_again();
+        nats
     }
 
     pub(crate) fn url(&self) -> String {
@@ -546,10 +552,26 @@ impl OwnNats {
         self.server = None;
     }
 
+    /// As a crash does, without a chance to write anything.
+    pub(crate) fn kill(&mut self) {
+        let mut server = self.server.take().expect("running");
+        server.server().signal(Signal::SIGKILL).expect("killed");
+        server.server().wait(PATIENCE).expect("ended");
+    }
+
     /// On the same port, with the same streams.
     pub(crate) fn start_again(&mut self) {
-        let home = Home::new(self.directory.path()).expect("a home");
-        self.server = Some(Nats::start(&home).expect("a nats-server"));
+        let server = Nats::start_with(&self.home(), None, self.configuration);
+        self.server = Some(server.expect("a nats-server"));
+    }
+
+    /// Where its streams are.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.home().directory().join("nats")
+    }
+
+    fn home(&self) -> Home {
+        Home::new(self.directory.path()).expect("a home")
     }
 
     pub(crate) async fn jetstream(&self) -> jetstream::Context {
@@ -632,6 +654,13 @@ pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>)
     tokio::time::timeout(PATIENCE, wait).await.expect("what was waited for has happened")
 }
 
+/// The value of a metric without labels, if the process answers.
+pub(crate) fn metric(ops: &str, name: &str) -> Option<i64> {
+    let text = xtask::process::get(ops, "/metrics").ok()?;
+    let line = text.lines().find(|line| line.split(' ').next() == Some(name))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
 /// Where a process of a test logs: where `cargo xtask test` searches for secrets
 /// when all is over, or in the test's own directory without it.
 pub(crate) fn log_file(directory: &Path, name: &str) -> PathBuf {
@@ -661,7 +690,7 @@ pub(crate) fn sidecar_process(
         "auth-sidecar",
         &mut command,
         &log_file(directory, name),
-        nix::sys::signal::Signal::SIGTERM,
+        Signal::SIGTERM,
     )
     .expect("a sidecar");
     (server, ops)

@@ -27,6 +27,7 @@ mod processes;
 mod protocol;
 mod readiness;
 mod relay;
+mod relay_faults;
 mod secrets;
 mod security_document;
 mod service_accounts;

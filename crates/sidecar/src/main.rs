@@ -286,13 +286,12 @@ async fn status(args: StatusArgs) -> anyhow::Result<()> {
 
 async fn relay_once(args: RelayArgs) -> anyhow::Result<()> {
     let database = config::database(args.database.database_url, PROGRAM)?;
-    let jetstream = stream::context(connect(&args.nats.required()?).await?);
     let relay = Relay {
         database,
-        jetstream,
+        nats: args.nats.required()?,
+        program: PROGRAM,
         metrics: Arc::new(Metrics::default()),
         wake: Arc::default(),
-        connected: Arc::default(),
     };
     let published = relay.once().await?;
     println!("published {published} events");

@@ -26,6 +26,10 @@ pub struct Metrics {
     pub published: Counter,
     /// Publishes that JetStream did not acknowledge, and will be tried again.
     pub publish_failures: Counter,
+    /// Rows that were set aside.
+    pub rows_set_aside: Counter,
+    /// Events that JetStream had acknowledged and lost; they are published again.
+    pub lost: Counter,
     /// From publish to acknowledgement, in seconds.
     pub publish_seconds: Histogram,
     /// Entries, audit rows included, that the log service has acknowledged.
@@ -59,11 +63,7 @@ impl Metrics {
                 "Age of the oldest event that waits to be published",
                 Gauge::default(),
             ),
-            set_aside: add(
-                &mut r,
-                "outbox_set_aside",
-                "Outbox rows that are no events and were set aside",
-            ),
+            set_aside: add(&mut r, "outbox_set_aside", "Outbox rows that are set aside now"),
             leader: add(&mut r, "relay_leader", "1 while this process is the one that publishes"),
             nats_connected: add(&mut r, "nats_connected", "1 while there is a connection to NATS"),
             published: add(&mut r, "relay_published", "Events that JetStream has acknowledged"),
@@ -71,6 +71,16 @@ impl Metrics {
                 &mut r,
                 "relay_publish_failures",
                 "Publishes without an acknowledgement; they are tried again",
+            ),
+            rows_set_aside: add(
+                &mut r,
+                "relay_rows_set_aside",
+                "Outbox rows that were set aside, because no later try could help",
+            ),
+            lost: add(
+                &mut r,
+                "relay_lost",
+                "Events that JetStream had acknowledged and lost; they are published again",
             ),
             publish_seconds: add_seconds(
                 &mut r,

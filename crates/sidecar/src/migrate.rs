@@ -10,7 +10,7 @@ use sqlx::{PgConnection, SqlSafeStr};
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// Number, name and text of every file in `migrations/`.
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "users", include_str!("../../../migrations/0001_users.sql")),
     (2, "outbox", include_str!("../../../migrations/0002_outbox.sql")),
     (3, "sessions", include_str!("../../../migrations/0003_sessions.sql")),
@@ -19,6 +19,7 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (6, "service_accounts", include_str!("../../../migrations/0006_service_accounts.sql")),
     (7, "login_throttle", include_str!("../../../migrations/0007_login_throttle.sql")),
     (8, "canonical_usernames", include_str!("../../../migrations/0008_canonical_usernames.sql")),
+    (9, "outbox_entities", include_str!("../../../migrations/0009_outbox_entities.sql")),
 ];
 
 /// Applies what is missing. sqlx holds an advisory lock meanwhile, so that any

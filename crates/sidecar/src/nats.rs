@@ -66,22 +66,22 @@ impl NatsArgs {
                 None => Ok(None),
             };
         };
-        let (server, mut login) = address(&url)?;
+        let mut nats = Nats::new(&url)?;
         if let Some(file) = creds {
-            if !matches!(login, Login::None) {
+            if !matches!(nats.login, Login::None) {
                 let problem = "is set, and NATS_URL has a user or a token as well; choose one";
                 return Err(ConfigError::new(CREDS, problem));
             }
-            login = Login::Credentials(credentials(&file)?);
+            nats.login = Login::Credentials(credentials(&file)?);
         }
-        let ca = ca.map(certificates(CA)).transpose()?;
-        let identity = match (cert, key) {
+        nats.ca = ca.map(certificates(CA)).transpose()?;
+        nats.identity = match (cert, key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some((certificates(CERT)(cert)?, private_key(&key)?)),
             (Some(_), None) => return Err(ConfigError::new(CERT, "is set, and NATS_KEY is not")),
             (None, Some(_)) => return Err(ConfigError::new(KEY, "is set, and NATS_CERT is not")),
         };
-        Ok(Some(Nats { server, login, ca, identity }))
+        Ok(Some(nats))
     }
 
     /// NATS, for commands that can't do without.
@@ -112,6 +112,16 @@ enum Login {
 }
 
 impl Nats {
+    /// The server of a URL, without any files.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], for a URL that can't be understood.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        let (server, login) = address(url)?;
+        Ok(Self { server, login, ca: None, identity: None })
+    }
+
     /// Its address, without a user or a password.
     #[must_use]
     pub fn server(&self) -> ServerAddr {

@@ -16,7 +16,8 @@ pub struct Pending {
     pub id: i64,
     event_id: Uuid,
     kind: String,
-    entity_id: String,
+    /// `outbox.entity_id`.
+    pub entity_id: String,
     data: Value,
     occurred_at_unix: i64,
     occurred_at_rfc3339: String,
@@ -49,23 +50,102 @@ impl From<Pending> for OutboxRow {
     }
 }
 
-/// The oldest rows that wait, in the order of their ids. Chosen by their state:
-/// a row with a lower id than the last published one may be committed later.
+/// Some of the oldest rows that wait.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Those that may be published, in the order of their ids.
+    pub rows: Vec<Pending>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<i64>,
+}
+
+/// What the relay reads of a row.
+macro_rules! columns {
+    () => {
+        "id, event_id, kind, entity_id, data, \
+         floor(extract(epoch from occurred_at))::bigint as occurred_at_unix, \
+         rfc3339(occurred_at) as occurred_at_rfc3339"
+    };
+}
+
+/// The oldest rows that wait, from the id `from` on. Chosen by their state: a row with a
+/// lower id than the last published one may be committed later. Rows of an entity that
+/// stand behind one that was set aside are left out, and those behind one that waits
+/// before `from`: it may have been there when the page before was read, or not. So are the
+/// entities `without`.
 ///
 /// # Errors
 ///
 /// A database error.
-pub async fn pending(connection: &mut PgConnection) -> sqlx::Result<Vec<Pending>> {
-    sqlx::query_as(
-        "select id, event_id, kind, entity_id, data, \
-                floor(extract(epoch from occurred_at))::bigint as occurred_at_unix, \
-                rfc3339(occurred_at) as occurred_at_rfc3339 \
-         from outbox \
-         where published_at is null and set_aside_at is null \
-         order by id \
-         limit $1",
-    )
+pub async fn pending(
+    connection: &mut PgConnection,
+    from: i64,
+    without: &[String],
+) -> sqlx::Result<Page> {
+    // The limit comes first, so that no plan looks at the whole backlog.
+    let rows = sqlx::query(concat!(
+        "with oldest as materialized (\
+             select ",
+        columns!(),
+        "    from outbox \
+             where published_at is null and set_aside_at is null and id >= $2 \
+               and entity_id <> all($3) \
+             order by id limit $1\
+         ) \
+         select oldest.*, exists (\
+             select from outbox as earlier \
+             where earlier.published_at is null \
+               and (earlier.set_aside_at is not null or earlier.id < $2) \
+               and earlier.entity_id = oldest.entity_id and earlier.id < oldest.id) as is_blocked \
+         from oldest order by id"
+    ))
     .bind(BATCH)
+    .bind(from)
+    .bind(without)
+    .fetch_all(connection)
+    .await?;
+    let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == BATCH);
+    let mut page = Page::default();
+    for row in rows {
+        let (id, is_blocked): (i64, bool) = (row.try_get("id")?, row.try_get("is_blocked")?);
+        page.next = is_full.then_some(id + 1);
+        if !is_blocked {
+            page.rows.push(Pending::from_row(&row)?);
+        }
+    }
+    Ok(page)
+}
+
+/// The newest rows that wait, from the id `from` on, for whose entity nothing older
+/// waits: in a long backlog they need not wait for the oldest.
+///
+/// # Errors
+///
+/// A database error.
+pub async fn newest(
+    connection: &mut PgConnection,
+    from: i64,
+    without: &[String],
+) -> sqlx::Result<Vec<Pending>> {
+    sqlx::query_as(concat!(
+        "with newest as materialized (\
+             select ",
+        columns!(),
+        "    from outbox \
+             where published_at is null and set_aside_at is null and id >= $2 \
+               and entity_id <> all($3) \
+             order by id desc limit $1\
+         ) \
+         select newest.* from newest \
+         where not exists (\
+             select from outbox as earlier \
+             where earlier.published_at is null \
+               and earlier.entity_id = newest.entity_id and earlier.id < newest.id) \
+         order by id"
+    ))
+    .bind(BATCH)
+    .bind(from)
+    .bind(without)
     .fetch_all(connection)
     .await
 }
@@ -77,13 +157,14 @@ pub async fn pending(connection: &mut PgConnection) -> sqlx::Result<Vec<Pending>
 /// A database error.
 pub async fn mark_published(
     connection: &mut PgConnection,
-    published: &[(i64, i64)],
+    rows: &[(i64, i64)],
 ) -> sqlx::Result<()> {
-    let (ids, sequences): (Vec<i64>, Vec<i64>) = published.iter().copied().unzip();
+    let (ids, sequences): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
     sqlx::query(
         "update outbox set published_at = now(), stream_seq = published.seq, last_error = null \
          from unnest($1::bigint[], $2::bigint[]) as published (id, seq) \
-         where outbox.id = published.id and outbox.published_at is null",
+         where outbox.id = published.id \
+           and outbox.published_at is null and outbox.set_aside_at is null",
     )
     .bind(ids)
     .bind(sequences)
@@ -92,34 +173,118 @@ pub async fn mark_published(
     Ok(())
 }
 
-/// Records that a publish failed and will be tried again.
+/// Records that publishes failed, with the reasons, and will be tried again.
 ///
 /// # Errors
 ///
 /// A database error.
-pub async fn mark_failed(connection: &mut PgConnection, id: i64, reason: &str) -> sqlx::Result<()> {
-    sqlx::query("update outbox set attempts = attempts + 1, last_error = $2 where id = $1")
-        .bind(id)
-        .bind(reason)
-        .execute(connection)
-        .await?;
+pub async fn mark_failed(
+    connection: &mut PgConnection,
+    rows: &[(i64, String)],
+) -> sqlx::Result<()> {
+    let (ids, reasons): (Vec<i64>, Vec<&str>) =
+        rows.iter().map(|(id, text)| (*id, &**text)).unzip();
+    sqlx::query(
+        "update outbox set attempts = attempts + 1, last_error = failed.reason \
+         from unnest($1::bigint[], $2::text[]) as failed (id, reason) \
+         where outbox.id = failed.id and outbox.published_at is null",
+    )
+    .bind(ids)
+    .bind(reasons)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-/// Gives a row up: it is no event, and no later try can make it one.
+/// Gives rows up, with the reasons: no later try can change anything, until somebody
+/// does.
 ///
 /// # Errors
 ///
 /// A database error.
-pub async fn set_aside(connection: &mut PgConnection, id: i64, reason: &str) -> sqlx::Result<()> {
+pub async fn set_aside(connection: &mut PgConnection, rows: &[(i64, String)]) -> sqlx::Result<()> {
+    let (ids, reasons): (Vec<i64>, Vec<&str>) =
+        rows.iter().map(|(id, text)| (*id, &**text)).unzip();
     sqlx::query(
-        "update outbox set set_aside_at = now(), last_error = $2 \
-         where id = $1 and published_at is null",
+        "update outbox set set_aside_at = now(), last_error = refused.reason \
+         from unnest($1::bigint[], $2::text[]) as refused (id, reason) \
+         where outbox.id = refused.id and outbox.published_at is null",
     )
-    .bind(id)
-    .bind(reason)
+    .bind(ids)
+    .bind(reasons)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// The ids of the rows whose place is behind the end of the stream: JetStream has
+/// acknowledged them and lost them. In the order in which they were there.
+///
+/// # Errors
+///
+/// A database error.
+pub async fn lost(connection: &mut PgConnection, last_sequence: i64) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar("select id from outbox where stream_seq > $1 order by stream_seq, id")
+        .bind(last_sequence)
+        .fetch_all(connection)
+        .await
+}
+
+/// Some rows, in the order of the ids, and whether something older of their entity waits.
+///
+/// # Errors
+///
+/// A database error.
+pub async fn rows(
+    connection: &mut PgConnection,
+    ids: &[i64],
+) -> sqlx::Result<Vec<(Pending, bool)>> {
+    let rows = sqlx::query(concat!(
+        "select ",
+        columns!(),
+        ", exists (\
+             select from outbox as earlier \
+             where earlier.published_at is null \
+               and earlier.entity_id = outbox.entity_id and earlier.id < outbox.id) as is_blocked \
+         from unnest($1::bigint[]) with ordinality as wanted (id, place) \
+         join outbox using (id) order by place"
+    ))
+    .bind(ids)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok((Pending::from_row(row)?, row.try_get("is_blocked")?))).collect()
+}
+
+/// Notes the new places of rows that JetStream had lost. They were published when they
+/// were published first.
+///
+/// # Errors
+///
+/// A database error.
+pub async fn mark_restored(connection: &mut PgConnection, rows: &[(i64, i64)]) -> sqlx::Result<()> {
+    let (ids, sequences): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
+    sqlx::query(
+        "update outbox set stream_seq = restored.seq \
+         from unnest($1::bigint[], $2::bigint[]) as restored (id, seq) \
+         where outbox.id = restored.id and outbox.published_at is not null",
+    )
+    .bind(ids)
+    .bind(sequences)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Has rows wait again that were published once, and are not in the stream.
+///
+/// # Errors
+///
+/// A database error.
+pub async fn take_back(connection: &mut PgConnection, ids: &[i64]) -> sqlx::Result<()> {
+    sqlx::query("update outbox set published_at = null, stream_seq = null where id = any($1)")
+        .bind(ids)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

@@ -137,8 +137,8 @@ grant usage on sequence audit_log_id_seq to {sidecar};
 
 -- The relay marks rows, and housekeeping removes them when they are old.
 grant select (
-    id, event_id, kind, entity_id, data, occurred_at, published_at, attempts, last_error,
-    set_aside_at) on outbox to {sidecar};
+    id, event_id, kind, entity_id, data, occurred_at, published_at, stream_seq, attempts,
+    last_error, set_aside_at) on outbox to {sidecar};
 grant update (published_at, stream_seq, attempts, last_error, set_aside_at) on outbox to {sidecar};
 grant delete on outbox to {sidecar};
 

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::nats::Nats;
 use crate::ops::Health;
 use crate::relay::Relay;
-use crate::{default_user, migrate, ops, outbox, stream};
+use crate::{default_user, migrate, ops, outbox};
 
 /// How often the outbox is measured for the metrics.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
@@ -127,7 +127,7 @@ async fn work(
     let housekeeping =
         tokio::spawn(housekeeping::run(database.clone(), retention, Arc::clone(&metrics)));
     if let Some(nats) = settings.nats {
-        relay(database, &nats, settings.program, metrics, &shutdown).await?;
+        relay(database, nats, settings.program, metrics, &shutdown).await;
     } else {
         tracing::warn!("NATS_URL is not set: events wait in the outbox");
         shutdown.cancelled().await;
@@ -146,20 +146,16 @@ async fn work(
 /// Relays until `shutdown`.
 async fn relay(
     database: PgConnectOptions,
-    nats: &Nats,
-    program: &str,
+    nats: Nats,
+    program: &'static str,
     metrics: Arc<Metrics>,
     shutdown: &CancellationToken,
-) -> anyhow::Result<()> {
+) {
     let wake = Arc::new(Notify::new());
     let listening = tokio::spawn(listen(database.clone(), Arc::clone(&wake)));
-    let connected = Arc::new(Notify::new());
-    let jetstream =
-        stream::connect(nats, program, Arc::clone(&metrics), Arc::clone(&connected)).await?;
-    let relay = Relay { database, jetstream, metrics, wake, connected };
+    let relay = Relay { database, nats, program, metrics, wake };
     relay.run(shutdown).await;
     listening.abort();
-    Ok(())
 }
 
 /// Migrates and creates the default user, as soon as the database lets it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use edd_auth_events::SOURCE;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{FromRow, PgConnection, Row};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, NotAcknowledged};
@@ -24,6 +24,10 @@ const BATCH: i64 = 100;
 
 /// How often the table is looked at, and a standby asks for the lock.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long rows are pushed before those that were acknowledged are marked: so often
+/// PostgreSQL hears of this connection, which it would end otherwise.
+const MARK_INTERVAL: Duration = Duration::from_secs(lock::IDLE_LIMIT.as_secs() / 4);
 
 /// How long the row in flight may take after a stop was asked for; the rows
 /// before it are still to be marked.
@@ -106,8 +110,8 @@ async fn idle(stop: &CancellationToken) {
 }
 
 /// Pushes rows one after the other, so that they arrive in their order, and marks
-/// those that were acknowledged, also when a later one was not. A crash in
-/// between pushes them again.
+/// those that were acknowledged, also when a later one was not, or takes too long. A
+/// crash in between pushes them again.
 async fn push_batch(
     connection: &mut PgConnection,
     client: &mut Client,
@@ -116,8 +120,9 @@ async fn push_batch(
 ) -> Result<(), AuditError> {
     let mut acknowledged = Vec::with_capacity(rows.len());
     let mut result = Ok(());
+    let started = Instant::now();
     for row in rows {
-        if stop.is_cancelled() {
+        if stop.is_cancelled() || started.elapsed() >= MARK_INTERVAL {
             break;
         }
         tokio::select! {

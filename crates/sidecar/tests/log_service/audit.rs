@@ -90,6 +90,19 @@ async fn rows_before_one_that_fails_are_marked_and_those_behind_it_wait() {
 }
 
 #[tokio::test]
+async fn a_slow_service_gets_each_row_once() {
+    let (options, mut connection) = database().await;
+    insert(&mut connection, 1..=8).await;
+    let double = Double::start();
+    double.answer(|_| Answer::TakeLate);
+    let _process = Process::with_audit(&double, &options);
+    // Longer than PostgreSQL keeps a connection that holds a lock and says nothing.
+    double.until(|taken| taken.len() >= 8).await;
+    until_all_are_marked(&mut connection).await;
+    assert_eq!(numbers(&double.taken()), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[tokio::test]
 async fn a_crash_between_push_and_mark_pushes_again() {
     let (options, mut connection) = database().await;
     let mut observer = options.connect().await.expect("connected");

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Runtime};
@@ -30,6 +31,8 @@ pub(crate) enum Answer {
     Take,
     /// The call fails.
     Refuse,
+    /// It is stored and acknowledged, after three seconds.
+    TakeLate,
     /// Nothing, until the double is told to do something else.
     Wait,
 }
@@ -152,6 +155,9 @@ impl LogService for State {
             let changed = rules.wait_for(|rule| decide(rule) != Answer::Wait).await;
             let rule = changed.map_err(|error| Status::internal(error.to_string()))?;
             answer = decide(&rule);
+        }
+        if answer == Answer::TakeLate {
+            tokio::time::sleep(Duration::from_secs(3)).await;
         }
         if answer == Answer::Refuse {
             return Err(Status::unavailable("no room\nfor it"));
