@@ -304,6 +304,7 @@ const ATTACKS_ON_ALL: &[&str] = &[
     "copy users from program 'id'",
     "copy users to '/tmp/loot'",
     "copy users from '/etc/passwd'",
+    "copy outbox from stdin",
     "copy _sqlx_migrations to stdout",
     "select pg_read_file('/etc/passwd')",
     "select pg_ls_dir('/')",
