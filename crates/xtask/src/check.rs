@@ -49,7 +49,7 @@ pub fn run() -> anyhow::Result<()> {
 }
 
 /// Applies the migrations to an empty database and PREPAREs every statement of
-/// the component.
+/// the component, and those of the sidecar that have files of their own.
 fn statements() -> anyhow::Result<()> {
     let directory = tempfile::Builder::new().prefix("edd-cloud-auth-check-").tempdir()?;
     fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -63,7 +63,10 @@ fn statements() -> anyhow::Result<()> {
     }
     // sqlx makes this table, which readyz reads.
     postgres.psql("auth", "create table _sqlx_migrations (version bigint, success boolean)")?;
-    let files = sql_files(&root().join("src"))?;
+    let mut files = sql_files(&root().join("src"))?;
+    files.extend(sql_files(&root().join("crates/sidecar/src"))?);
+    // No statement: a script with places for names.
+    files.retain(|file| !file.ends_with("roles.sql"));
     for file in &files {
         run(file, &format!("prepare statement as\n{}", fs::read_to_string(file)?))?;
     }
