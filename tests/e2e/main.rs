@@ -32,6 +32,7 @@ mod secrets;
 mod security_document;
 mod service_accounts;
 mod sessions;
+mod set_aside;
 mod snapshot;
 mod sql;
 mod throttle;

@@ -25,6 +25,7 @@ pub mod publish;
 pub mod relay;
 pub mod roles;
 pub mod service;
+pub mod set_aside;
 pub mod statement;
 pub mod status;
 pub mod stream;

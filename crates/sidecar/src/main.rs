@@ -1,14 +1,16 @@
 //! `auth-sidecar`: migrations, default user, outbox relay, log service.
 
-use std::path::PathBuf;
+mod commands;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use commands::import::Import;
+use commands::set_aside::{Drop, Requeue};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
-use edd_auth_sidecar::import::{self, Users};
 use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::nats::{Nats, NatsArgs, explain};
@@ -63,6 +65,17 @@ enum Command {
     Import(Import),
     /// Show schema, backlog, rows that were set aside, leader and stream
     Status(StatusArgs),
+    /// Try to publish rows again that were set aside: all of these or, when one of them is
+    /// no such row, none
+    Requeue(Requeue),
+    /// Remove rows that were set aside, for good
+    ///
+    /// Consumers never learn what such a row was to tell them. After a `UserDeleted` or
+    /// `IdentityPermissionsDeleted` they keep what is gone; after a `SessionInvalidated` they take
+    /// the session for alive until its time is over; what a `UserCreated`, `UserUpdated` or
+    /// `IdentityPermissionsUpdated` says, the next one of the same entity says again. Rows of
+    /// the same entity behind it are published now. Try `requeue` first.
+    Drop(Drop),
     /// Publish events
     Relay(RelayArgs),
     /// Print events as they are published, until Ctrl-C
@@ -103,15 +116,6 @@ struct Run {
     ops_addr: String,
     #[command(flatten)]
     retention: arguments::RetentionArgs,
-}
-
-#[derive(Args)]
-struct Import {
-    #[command(flatten)]
-    database: Database,
-    /// The users; - is standard input
-    #[arg(long, value_name = "FILE")]
-    file: PathBuf,
 }
 
 #[derive(Args)]
@@ -176,8 +180,10 @@ async fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run(args, log_service).await,
         Command::Migrate(args) => migrate(args).await,
-        Command::Import(args) => import(args).await,
+        Command::Import(args) => commands::import::import(args).await,
         Command::Status(args) => status(args).await,
+        Command::Requeue(args) => commands::set_aside::requeue(args).await,
+        Command::Drop(args) => commands::set_aside::drop(args).await,
         Command::Relay(args) => relay_once(args).await,
         Command::Watch(args) => watch(args).await,
     }
@@ -233,38 +239,6 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
         }
     }
     connection.close().await?;
-    Ok(())
-}
-
-/// How many problems of a file are printed.
-const MAX_PROBLEMS: usize = 100;
-
-async fn import(args: Import) -> anyhow::Result<()> {
-    let database = config::database(args.database.database_url, PROGRAM)?;
-    let name = args.file.display();
-    let text = match args.file.to_str() {
-        Some("-") => std::io::read_to_string(std::io::stdin()),
-        _ => std::fs::read_to_string(&args.file),
-    };
-    let text = text.with_context(|| format!("can't read {name}"))?;
-    let refused = |problems: &[import::Problem]| {
-        for problem in problems.iter().take(MAX_PROBLEMS) {
-            eprintln!("{name}: {problem}");
-        }
-        anyhow::anyhow!("nothing was imported; wrong lines of {name}: {}", problems.len())
-    };
-    let mut users = Users::parse(&text).map_err(|problems| refused(&problems))?;
-    let mut connection = database.connect().await.context("database")?;
-    let count = users.len();
-    let created = users.create(&mut connection, |done| eprintln!("{done} of {count} users")).await;
-    if let Err(error) = created {
-        return Err(match error.downcast_ref::<import::Refused>() {
-            Some(import::Refused(problems)) => refused(problems),
-            None => error.context("nothing was imported"),
-        });
-    }
-    connection.close().await?;
-    println!("imported {count} users");
     Ok(())
 }
 

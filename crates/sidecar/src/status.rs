@@ -4,7 +4,7 @@ use async_nats::jetstream;
 use edd_auth_events::STREAM;
 use sqlx::PgConnection;
 
-use crate::{lock, migrate, outbox};
+use crate::{lock, migrate, outbox, set_aside};
 
 /// Describes schema, users, outbox and leader, a fact a line.
 ///
@@ -40,17 +40,11 @@ pub async fn database(connection: &mut PgConnection) -> anyhow::Result<String> {
             depth.age_seconds
         )?,
     }
-    let rows: Vec<(i64, String, String, Option<String>)> = sqlx::query_as(
-        "select id, kind, entity_id, last_error from outbox \
-         where set_aside_at is not null order by id limit 20",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
     if depth.set_aside > 0 {
         writeln!(text, "set aside: {} rows; the first of them:", depth.set_aside)?;
     }
-    for (id, kind, entity_id, reason) in rows {
-        writeln!(text, "  {id} {kind} {entity_id}: {}", reason.unwrap_or_default())?;
+    for (row, waiting) in set_aside::first(connection).await? {
+        writeln!(text, "  {row} ({waiting} events of the entity wait behind it)")?;
     }
     let leader: Option<String> = sqlx::query_scalar(
         "select application_name || ' (PostgreSQL process ' || pid || ')' \
