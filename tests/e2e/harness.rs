@@ -525,6 +525,24 @@ async fn create_database(template: Option<&str>) -> String {
     url_of(&name)
 }
 
+/// A copy of a database as it is now. Ends the connections that it has.
+pub(crate) async fn copy_database(url: &str) -> String {
+    let name = url::Url::parse(url).expect("a URL").path().trim_start_matches('/').to_owned();
+    let mut server = connect(&server_url()).await;
+    let copy = format!("e2e_{}", uuid::Uuid::now_v7().simple());
+    eventually(async || {
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+            .bind(&name)
+            .execute(&mut server)
+            .await
+            .expect("terminated");
+        let statement = AssertSqlSafe(format!("create database {copy} template {name}"));
+        sqlx::query(statement).execute(&mut server).await.ok()
+    })
+    .await;
+    url_of(&copy)
+}
+
 /// A nats-server of the test's own.
 pub(crate) struct OwnNats {
     directory: TempDir,
@@ -572,6 +590,18 @@ impl OwnNats {
 
     fn home(&self) -> Home {
         Home::new(self.directory.path()).expect("a home")
+    }
+
+    /// Without a chance to write anything more.
+    pub(crate) fn kill(&mut self) {
+        let mut server = self.server.take().expect("running");
+        server.server().signal(nix::sys::signal::Signal::SIGKILL).expect("killed");
+        server.server().wait(PATIENCE).expect("ended");
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn store(&self) -> PathBuf {
+        Home::new(self.directory.path()).expect("a home").directory().join("nats")
     }
 
     pub(crate) async fn jetstream(&self) -> jetstream::Context {

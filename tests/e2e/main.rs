@@ -26,6 +26,7 @@ mod passwords;
 mod processes;
 mod protocol;
 mod readiness;
+mod reconcile;
 mod relay;
 mod relay_faults;
 mod secrets;

@@ -102,7 +102,12 @@ fn help_names_every_setting_and_no_secret() {
     for (program, args, names) in [
         (&server, &["--help"][..], &["--addr", "--session-ttl", "--log-service", "NATS_URL"][..]),
         (&sidecar, &["run", "--help"], &["DATABASE_URL", "DEFAULT_PASSWORD", "OPS_ADDR"]),
-        (&sidecar, &["--help"], &["run", "migrate", "status", "relay", "watch"]),
+        (
+            &sidecar,
+            &["--help"],
+            &["run", "migrate", "status", "relay", "watch", "requeue", "drop", "reconcile"],
+        ),
+        (&sidecar, &["reconcile", "--help"], &["DATABASE_URL", "NATS_URL", "OUTBOX_RETENTION"]),
     ] {
         let output = run(program, args, url, &[("DEFAULT_PASSWORD", "hunter2")]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

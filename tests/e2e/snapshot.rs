@@ -15,7 +15,7 @@ use crate::harness::{
 /// What a consumer has to do, and all of it: per entity the newest version, and
 /// for deleted ones that they are.
 #[derive(Clone, Default)]
-struct Cache(BTreeMap<String, (i64, Option<Value>)>);
+pub(crate) struct Cache(BTreeMap<String, (i64, Option<Value>)>);
 
 impl Cache {
     fn apply(&mut self, key: &str, version: i64, state: Option<Value>) {
@@ -32,7 +32,7 @@ impl Cache {
     }
 
     /// One event, about whatever entity has this id.
-    fn follow(&mut self, id: &str, deleted: bool, payload: &Value) {
+    pub(crate) fn follow(&mut self, id: &str, deleted: bool, payload: &Value) {
         let version = payload["version"].as_i64().expect("a version");
         let mut data = payload.clone();
         data.as_object_mut().expect("an object").remove("metadata");
@@ -40,7 +40,7 @@ impl Cache {
     }
 
     /// The entities that there are.
-    fn state(self) -> BTreeMap<String, Value> {
+    pub(crate) fn state(self) -> BTreeMap<String, Value> {
         self.0.into_iter().filter_map(|(key, (_, state))| Some((key, state?))).collect()
     }
 }

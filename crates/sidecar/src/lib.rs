@@ -22,6 +22,7 @@ pub mod nats;
 pub mod ops;
 pub mod outbox;
 pub mod publish;
+pub mod reconcile;
 pub mod relay;
 pub mod roles;
 pub mod service;

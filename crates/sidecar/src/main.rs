@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use commands::import::Import;
+use commands::reconcile::{FindingsLeft, Reconcile};
 use commands::set_aside::{Drop, Requeue};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::log_service::LogService;
@@ -76,6 +77,17 @@ enum Command {
     /// `IdentityPermissionsUpdated` says, the next one of the same entity says again. Rows of
     /// the same entity behind it are published now. Try `requeue` first.
     Drop(Drop),
+    /// Compare outbox and stream, and publish again what the stream has lost
+    ///
+    /// For a stream that was restored, or whose server was killed, and for a database that was
+    /// restored to an earlier point (see --announce). Safe while the relay runs; what is
+    /// published again keeps its id. An event that was deleted from the stream by hand is
+    /// taken for a duplicate until the duplicate window is over: run it again then.
+    ///
+    /// Exit code 0: nothing was wrong, or all of it was mended. 3: something is left:
+    /// consumers have a wrong idea of entities (--announce puts them right), messages that
+    /// are no events of this service, or, with --dry-run, anything at all.
+    Reconcile(Reconcile),
     /// Publish events
     Relay(RelayArgs),
     /// Print events as they are published, until Ctrl-C
@@ -166,7 +178,13 @@ async fn main() -> ExitCode {
         Err(error) => {
             eprintln!("auth-sidecar: {error:#}");
             // 2, as for a flag that is wrong: nothing was started.
-            if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<ConfigError>() {
+                ExitCode::from(2)
+            } else if error.is::<FindingsLeft>() {
+                ExitCode::from(3)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -184,6 +202,7 @@ async fn execute(command: Command) -> anyhow::Result<()> {
         Command::Status(args) => status(args).await,
         Command::Requeue(args) => commands::set_aside::requeue(args).await,
         Command::Drop(args) => commands::set_aside::drop(args).await,
+        Command::Reconcile(args) => commands::reconcile::reconcile(args).await,
         Command::Relay(args) => relay_once(args).await,
         Command::Watch(args) => watch(args).await,
     }
