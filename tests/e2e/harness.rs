@@ -583,25 +583,30 @@ impl OwnNats {
         self.server = Some(server.expect("a nats-server"));
     }
 
-    /// Where its streams are.
-    pub(crate) fn store(&self) -> PathBuf {
-        self.home().directory().join("nats")
+    /// Cuts the end of the stream off, as a crash of the machine does that JetStream has
+    /// not synced before: the last file of messages loses its second half.
+    pub(crate) fn cut_off_the_end(&self) {
+        let store = self.home().directory().join("nats");
+        let messages = store.join("jetstream/$G/streams/AUTH/msgs");
+        let mut blocks: Vec<PathBuf> = std::fs::read_dir(&messages)
+            .expect("the stream's files")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "blk"))
+            .collect();
+        blocks.sort();
+        let last = blocks.pop().expect("a block");
+        let length = last.metadata().expect("a file").len();
+        std::fs::File::options()
+            .write(true)
+            .open(&last)
+            .and_then(|file| file.set_len(length / 2))
+            .expect("cut off");
+        // What JetStream remembers of the block is older than the messages.
+        let _ = std::fs::remove_file(last.with_extension("idx"));
     }
 
     fn home(&self) -> Home {
         Home::new(self.directory.path()).expect("a home")
-    }
-
-    /// Without a chance to write anything more.
-    pub(crate) fn kill(&mut self) {
-        let mut server = self.server.take().expect("running");
-        server.server().signal(nix::sys::signal::Signal::SIGKILL).expect("killed");
-        server.server().wait(PATIENCE).expect("ended");
-    }
-
-    /// Where it keeps its data.
-    pub(crate) fn store(&self) -> PathBuf {
-        Home::new(self.directory.path()).expect("a home").directory().join("nats")
     }
 
     pub(crate) async fn jetstream(&self) -> jetstream::Context {

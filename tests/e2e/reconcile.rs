@@ -121,23 +121,6 @@ async fn assert_consumers_know_the_tables(service: &Service, nats: &OwnNats) {
     assert_eq!(sessions, expected);
 }
 
-/// Cuts the newest file of the stream's messages in the middle.
-fn cut_newest_block(nats: &OwnNats) {
-    let messages = nats.store().join("jetstream/$G/streams/AUTH/msgs");
-    let files = std::fs::read_dir(&messages).expect("a directory");
-    let number = |path: &std::path::Path| {
-        path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok()).unwrap_or_default()
-    };
-    let newest = files
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "blk"))
-        .max_by_key(|path| number(path))
-        .expect("a block");
-    let file = std::fs::File::options().write(true).open(newest).expect("opened");
-    let length = file.metadata().expect("its size").len();
-    file.set_len(length * 3 / 5).expect("cut");
-}
-
 #[tokio::test]
 async fn what_a_killed_nats_server_has_lost_is_published_again_with_the_same_ids_and_once() {
     let service = Service::start().await;
@@ -149,7 +132,7 @@ async fn what_a_killed_nats_server_has_lost_is_published_again_with_the_same_ids
     reconcile(&service, &nats, &[], 0);
 
     nats.kill();
-    cut_newest_block(&nats);
+    nats.cut_off_the_end();
     nats.start_again();
     let left = nats.messages(1).await.len();
     assert!(left > 5 && left < before.len() - 5, "{left} of {}", before.len());

@@ -1,7 +1,5 @@
 //! What JetStream, PostgreSQL and the relay itself may do to the order of events.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,40 +81,6 @@ async fn rename(service: &Service, admin: &str, id: &str, display_name: &str) {
     assert_eq!(service.patch(&path).bearer(admin).json(&change).send().await.status, 200);
 }
 
-/// Cuts the end of the stream off, as a crash of the machine does that JetStream has not
-/// synced before: the last file of messages loses its second half.
-fn cut_off_the_end(store: &Path) {
-    let messages = find(store, "msgs").expect("the stream's files");
-    let mut blocks: Vec<PathBuf> = fs::read_dir(&messages)
-        .expect("a directory")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "blk"))
-        .collect();
-    blocks.sort();
-    let last = blocks.pop().expect("a block");
-    let length = last.metadata().expect("a file").len();
-    fs::File::options()
-        .write(true)
-        .open(&last)
-        .and_then(|file| file.set_len(length / 2))
-        .expect("cut off");
-    // What JetStream remembers of the block is older than the messages.
-    let _ = fs::remove_file(last.with_extension("idx"));
-}
-
-fn find(directory: &Path, name: &str) -> Option<PathBuf> {
-    for entry in fs::read_dir(directory).ok()? {
-        let path = entry.ok()?.path();
-        if path.file_name().is_some_and(|found| found == name) {
-            return Some(path);
-        }
-        if let Some(found) = path.is_dir().then(|| find(&path, name)).flatten() {
-            return Some(found);
-        }
-    }
-    None
-}
-
 #[tokio::test]
 async fn what_jetstream_has_acknowledged_and_lost_comes_back_before_anything_newer() {
     let service = Service::start().await;
@@ -134,7 +98,7 @@ async fn what_jetstream_has_acknowledged_and_lost_comes_back_before_anything_new
     let before = ids(&nats.messages(23).await);
 
     nats.kill();
-    cut_off_the_end(&nats.store());
+    nats.cut_off_the_end();
     // These must not come before what they follow.
     rename(&service, &admin, &ada, "Ada again").await;
     assert_eq!(

@@ -82,6 +82,9 @@ impl Faults {
         }
         if !self.lost.is_empty() {
             let (ids, marked): (Vec<i64>, Vec<i64>) = self.lost.into_iter().unzip();
+            // PostgreSQL takes the rows for few, and would compare each with each: with a
+            // whole stream that is lost, for hours.
+            sqlx::query("set local enable_nestloop = off").execute(&mut *transaction).await?;
             repairs.requeued = sqlx::query_as(include_str!("requeue.sql"))
                 .bind(ids)
                 .bind(marked)
