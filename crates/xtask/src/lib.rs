@@ -14,6 +14,7 @@ pub mod secrets;
 pub mod services;
 mod subject;
 pub mod test;
+pub mod torture;
 pub mod up;
 
 use std::path::{Path, PathBuf};

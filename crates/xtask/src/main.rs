@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::artifacts::Profile;
-use xtask::{artifacts, bench, check, fuzz, fuzz_api, install, interop, test, up};
+use xtask::{artifacts, bench, check, fuzz, fuzz_api, install, interop, test, torture, up};
 
 /// Build, run and test edd-cloud-auth.
 #[derive(Parser)]
@@ -67,6 +67,26 @@ enum Command {
         /// What they are made up from; the same seed makes up the same
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u32,
+    },
+    /// Let everything fail under load, and see whether anything was lost, repeated, out of
+    /// order or made up
+    ///
+    /// Six clients work through two auth-servers; two auth-sidecars stand beside them, with
+    /// one PostgreSQL and one nats-server, all private. Meanwhile a schedule that is made up
+    /// from the seed kills (SIGKILL), stops (SIGSTOP) and restarts each of these processes,
+    /// cuts, swallows and slows the connections between them, takes the end of the stream
+    /// away, as nats-server may lose it when the machine does, and fills JetStream; often
+    /// two things at once. Then an independent checker compares what the clients were told,
+    /// the tables and the stream. Prints figures; with violations also their traces and
+    /// where the logs are, and fails. The same seed makes the same schedule.
+    Torture {
+        /// How long, about; a schedule is followed to its end
+        #[arg(long, value_name = "N", default_value_t = 3,
+              value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: u64,
+        /// What schedule and requests are made up from
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
     },
     /// Measure the running service, and compare what belongs together
     ///
@@ -136,6 +156,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Interop => interop::verify(),
         Command::Fuzz { seconds } => fuzz::fuzz(seconds),
         Command::FuzzApi { examples, seed } => fuzz_api::fuzz(examples, seed),
+        Command::Torture { minutes, seed } => torture::run(minutes, seed),
         Command::Bench { what, dev } => {
             let profile = if dev { Profile::Dev } else { Profile::Release };
             match what {
