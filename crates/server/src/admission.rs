@@ -32,11 +32,15 @@ pub(crate) struct Budgets {
 impl Budgets {
     pub(crate) fn new(others: u32, hashes: u32) -> Self {
         Self {
-            healthz: Budget::new(PROBES, HEALTHZ_QUEUE),
-            readyz: Budget::new(PROBES, PROBES * QUEUE),
-            hashes: Budget::new(hashes, hashes * QUEUE),
-            others: Budget::new(others, others * QUEUE),
+            healthz: Budget::new("healthz", PROBES, HEALTHZ_QUEUE),
+            readyz: Budget::new("readyz", PROBES, PROBES * QUEUE),
+            hashes: Budget::new("hashes", hashes, hashes * QUEUE),
+            others: Budget::new("others", others, others * QUEUE),
         }
+    }
+
+    pub(crate) fn all(&self) -> [&Budget; 4] {
+        [&self.healthz, &self.readyz, &self.hashes, &self.others]
     }
 
     /// The budget that a request is worked on from. `hashes` has the routes that
@@ -55,23 +59,62 @@ impl Budgets {
 /// Requests of one kind: those that are worked on, and a queue of those that are
 /// about to be.
 pub(crate) struct Budget {
-    turns: Semaphore,
-    queue: Semaphore,
+    /// What the metrics call it.
+    pub(crate) name: &'static str,
+    turns: Places,
+    queue: Places,
+}
+
+/// Why a request has no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoTurn {
+    /// Too many wait already.
+    QueueFull,
+    /// None was free in time.
+    NotInTime,
 }
 
 impl Budget {
-    fn new(turns: u32, queue: u32) -> Self {
-        Self { turns: Semaphore::new(turns as usize), queue: Semaphore::new(queue as usize) }
+    fn new(name: &'static str, turns: u32, queue: u32) -> Self {
+        Self { name, turns: Places::new(turns as usize), queue: Places::new(queue as usize) }
     }
 
-    /// A turn, after a wait of at most `wait`. `None` when there is none by then, or
-    /// too many wait already.
-    pub(crate) async fn turn(&self, wait: Duration) -> Option<SemaphorePermit<'_>> {
-        if let Ok(turn) = self.turns.try_acquire() {
-            return Some(turn);
+    /// A turn, after a wait of at most `wait`.
+    pub(crate) async fn turn(&self, wait: Duration) -> Result<SemaphorePermit<'_>, NoTurn> {
+        if let Ok(turn) = self.turns.free.try_acquire() {
+            return Ok(turn);
         }
-        let _place = self.queue.try_acquire().ok()?;
-        timeout(wait, self.turns.acquire()).await.ok()?.ok()
+        let _place = self.queue.free.try_acquire().map_err(|_| NoTurn::QueueFull)?;
+        match timeout(wait, self.turns.free.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(NoTurn::NotInTime),
+        }
+    }
+
+    /// Requests that are worked on, and how many may be.
+    pub(crate) fn in_use(&self) -> (usize, usize) {
+        (self.turns.taken(), self.turns.all)
+    }
+
+    /// Requests that wait for a turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.taken()
+    }
+}
+
+/// Places, and how many of them are free.
+struct Places {
+    all: usize,
+    free: Semaphore,
+}
+
+impl Places {
+    fn new(all: usize) -> Self {
+        Self { all, free: Semaphore::new(all) }
+    }
+
+    fn taken(&self) -> usize {
+        self.all - self.free.available_permits()
     }
 }
 
@@ -114,20 +157,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_are_waited_for_but_not_for_long_and_not_by_everybody() {
         let wait = Duration::from_secs(1);
-        let budget = Budget::new(1, 3);
+        let budget = Budget::new("others", 1, 3);
+        assert_eq!((budget.in_use(), budget.waiting()), ((0, 1), 0));
         let first = budget.turn(wait).await.expect("free");
-        assert!(budget.turn(wait).await.is_none(), "it waited, and nobody was done");
+        let second = budget.turn(wait).await.expect_err("it waited, and nobody was done");
+        assert_eq!(second, NoTurn::NotInTime);
 
         let waiting = futures::future::join_all((0..3).map(|_| budget.turn(wait)));
         let one_too_many = async {
             let started = tokio::time::Instant::now();
-            assert!(budget.turn(wait).await.is_none());
+            assert_eq!((budget.in_use(), budget.waiting()), ((1, 1), 3));
+            assert_eq!(budget.turn(wait).await.expect_err("none"), NoTurn::QueueFull);
             assert_eq!(started.elapsed(), Duration::ZERO, "it had no place in the queue");
             drop(first);
         };
         let (turns, ()) = tokio::join!(waiting, one_too_many);
         // The first in the queue held on to its turn, so nobody else got one.
-        let got: Vec<bool> = turns.iter().map(Option::is_some).collect();
+        let got: Vec<bool> = turns.iter().map(Result::is_ok).collect();
         assert_eq!(got, [true, false, false]);
     }
 }

@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +26,10 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// All connections of a server.
 pub(crate) struct Connections {
+    most: usize,
     places: Arc<Semaphore>,
+    /// Those that had to give way.
+    evicted: Counter,
     waiting: Mutex<HashMap<IpAddr, Queue>>,
 }
 
@@ -36,7 +41,22 @@ type Since = (Instant, u64);
 
 impl Connections {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { places: Arc::new(Semaphore::new(most)), waiting: Mutex::default() })
+        Arc::new(Self {
+            most,
+            places: Arc::new(Semaphore::new(most)),
+            evicted: Counter::default(),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Connections that there are, and how many there may be.
+    pub(crate) fn open(&self) -> (usize, usize) {
+        (self.most - self.places.available_permits(), self.most)
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Connections that were closed to make room for others";
+        registry.register("http_connections_evicted", help, self.evicted.clone());
     }
 
     /// Takes a new connection in; another one may have to go.
@@ -72,6 +92,7 @@ impl Connections {
         let largest = waiting.values_mut().max_by_key(|queue| queue.len());
         if let Some((_, closing)) = largest.and_then(BTreeMap::pop_first) {
             closing.cancel();
+            self.evicted.inc();
         }
     }
 }
@@ -197,6 +218,7 @@ mod tests {
         connections.make_room();
         assert_eq!(closing(&all).len(), 1);
         connections.make_room();
+        assert_eq!((connections.open(), connections.evicted.get()), ((5, 5), 2));
         // Which of two networks of the same size is first is not said.
         assert_eq!(closing(&all), [1, 2]);
     }

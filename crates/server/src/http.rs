@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use nix::sys::socket::sockopt::SndBuf;
 use nix::sys::socket::{Backlog, listen, setsockopt};
+use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -28,10 +29,11 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
-use crate::admission::{Budgets, PROBES};
+use crate::admission::{Budget, Budgets, PROBES};
 use crate::component::TICK;
 use crate::connections::{Connection, Connections};
 use crate::host::{Shared, State};
+use crate::metrics::{HasLevels, HttpMetrics, Level, Levels, Measured, Refusal, Values};
 
 /// Bytes of a body that are read. One more than the component accepts, so that
 /// it is the component that refuses, as it is on Spin.
@@ -98,18 +100,30 @@ pub struct Server {
     shared: Arc<Shared>,
     limits: Limits,
     budgets: Budgets,
+    connections: Arc<Connections>,
+    metrics: HttpMetrics,
 }
 
 impl Server {
     /// The engine of the component has to have room for so many instances.
     #[must_use]
     pub fn new(component: ProxyPre<State>, shared: Shared, limits: Limits) -> Self {
+        let budgets = Budgets::new(limits.instances, limits.hashes);
         Self {
             component,
             shared: Arc::new(shared),
             limits,
-            budgets: Budgets::new(limits.instances, limits.hashes),
+            connections: Connections::new(limits.connections),
+            metrics: HttpMetrics::new(budgets.all().into_iter().map(|budget| budget.name)),
+            budgets,
         }
+    }
+
+    /// Adds what this server measures.
+    pub fn register(self: &Arc<Self>, registry: &mut Registry) {
+        self.metrics.register(registry);
+        self.connections.register(registry);
+        registry.register_collector(Box::new(Levels(Arc::clone(self))));
     }
 
     /// Serves until `shutdown`; then finishes the requests in flight.
@@ -125,11 +139,10 @@ impl Server {
         // Tokio's queue has 128 places: a burst of connections fills it before the next
         // is accepted, and then whoever comes is not heard for a second.
         listen(&listener, Backlog::MAXCONN)?;
-        let connections = Connections::new(self.limits.connections);
         let graceful = GracefulShutdown::new();
         for number in 0.. {
             let accepted = tokio::select! {
-                accepted = accept(&listener, &connections, number) => accepted,
+                accepted = accept(&listener, &self.connections, number) => accepted,
                 () = shutdown.cancelled() => break,
             };
             let Some((stream, connection)) = accepted else {
@@ -170,6 +183,18 @@ impl Server {
         request: Request<Incoming>,
         connection: &Connection,
     ) -> Response<Full<Bytes>> {
+        let mut measured = self.metrics.request(request.method(), request.uri().path());
+        let response = self.answer_measured(request, connection, &mut measured).await;
+        measured.answered(response.status());
+        response
+    }
+
+    async fn answer_measured(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+        measured: &mut Measured<'_>,
+    ) -> Response<Full<Bytes>> {
         let (mut head, body) = request.into_parts();
         let request_id = head.headers.get("x-request-id").filter(|id| is_plain(id)).cloned();
         let refuse = |problem: &Problem| problem.response(request_id.as_ref());
@@ -188,19 +213,30 @@ impl Server {
             let refused = refuse(problem);
             if whole { refused } else { last(refused) }
         };
+        measured.starts_now();
         let _serving = connection.serve();
-        let Some(_turn) = self.budgets.of(&head).turn(self.limits.queue).await else {
-            return refuse(&OVERLOADED);
+        let budget = self.budgets.of(&head);
+        let _turn = match budget.turn(self.limits.queue).await {
+            Ok(turn) => turn,
+            Err(reason) => {
+                self.metrics.refuse(budget.name, reason.into());
+                return refuse(&OVERLOADED);
+            }
         };
         match timeout(self.limits.answer, self.run(Request::from_parts(head, body))).await {
-            Ok(Ok(response)) if !whole => last(response),
-            Ok(Ok(response)) => response,
+            Ok(Ok(response)) => {
+                if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                    self.metrics.refuse(budget.name, Refusal::TooManyAttempts);
+                }
+                if whole { response } else { last(response) }
+            }
             Ok(Err(error)) => {
                 tracing::error!("the component failed: {error:#}");
                 refuse(&FAILED)
             }
             Err(_) => {
                 tracing::error!("the component took more than {:?}", self.limits.answer);
+                self.metrics.refuse(budget.name, Refusal::TimedOut);
                 refuse(&TIMED_OUT)
             }
         }
@@ -247,6 +283,45 @@ impl Server {
         forward_log(&log);
         handled?;
         answered?.ok_or_else(|| anyhow::anyhow!("it returned without an answer"))
+    }
+}
+
+impl HasLevels for Server {
+    fn levels(&self) -> Vec<Level> {
+        let by_budget = |value: fn(&Budget) -> usize| {
+            let budgets = self.budgets.all().into_iter();
+            Values::By("budget", budgets.map(|budget| (budget.name, value(budget))).collect())
+        };
+        let (connections, most) = self.connections.open();
+        let mut levels = vec![
+            Level {
+                name: "http_instances",
+                help: "Requests that are worked on, each by an instance, by budget",
+                values: by_budget(|budget| budget.in_use().0),
+            },
+            Level {
+                name: "http_instances_limit",
+                help: "How many may be",
+                values: by_budget(|budget| budget.in_use().1),
+            },
+            Level {
+                name: "http_queue",
+                help: "Requests that wait to be worked on, by budget",
+                values: by_budget(Budget::waiting),
+            },
+            Level {
+                name: "http_connections",
+                help: "Connections of clients",
+                values: Values::One(connections),
+            },
+            Level {
+                name: "http_connections_limit",
+                help: "How many there may be",
+                values: Values::One(most),
+            },
+        ];
+        levels.extend(self.shared.levels());
+        levels
     }
 }
 

@@ -11,3 +11,5 @@ mod connections;
 pub mod host;
 pub mod http;
 pub mod manifest;
+mod metrics;
+mod routes;

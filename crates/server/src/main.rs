@@ -20,7 +20,7 @@ use edd_auth_sidecar::database_url::DatabaseUrl;
 use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::nats::NatsArgs;
 use edd_auth_sidecar::service::{self, Settings};
-use edd_auth_sidecar::{arguments, logging};
+use edd_auth_sidecar::{arguments, logging, metrics};
 use tokio_util::sync::CancellationToken;
 
 /// The name of this process to PostgreSQL and NATS.
@@ -200,6 +200,8 @@ async fn run(cli: Cli, limits: Limits) -> anyhow::Result<()> {
     let limits = Limits { connections, ..limits };
     let shared = Shared::trusting(environment, to_database, of_component.authorities())?;
     let server = server(cli.component.as_deref(), shared, limits)?;
+    let mut registry = metrics::registry();
+    server.register(&mut registry);
 
     let stop_accepting = service::stop_on_signal()?;
     let stop_background = CancellationToken::new();
@@ -218,6 +220,7 @@ async fn run(cli: Cli, limits: Limits) -> anyhow::Result<()> {
         admin_username,
         retention,
         ops,
+        registry,
         program: PROGRAM,
     };
     let mut background = pin!(service::run(settings, stop_background.clone()));

@@ -113,6 +113,7 @@ const THROTTLE: &str = "\
 pub async fn run(database: PgConnectOptions, retention: Retention, metrics: Arc<Metrics>) {
     loop {
         if let Err(error) = keep_house(&database, retention, &metrics).await {
+            metrics.housekeeping_failures.inc();
             tracing::warn!("housekeeping: {error}");
         }
         sleep(INTERVAL).await;
@@ -131,7 +132,7 @@ async fn keep_house(
     };
     loop {
         let removed = sweep(&mut connection, retention).await?;
-        metrics.count_removed(removed);
+        metrics.housekeeping_done(&removed);
         if removed != Removed::default() {
             tracing::debug!("housekeeping: {removed:?}");
         }

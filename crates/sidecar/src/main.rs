@@ -13,7 +13,7 @@ use commands::reconcile::{FindingsLeft, Reconcile};
 use commands::set_aside::{Drop, Requeue};
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::log_service::LogService;
-use edd_auth_sidecar::metrics::Metrics;
+use edd_auth_sidecar::metrics::{self, Metrics};
 use edd_auth_sidecar::nats::{Nats, NatsArgs, explain};
 use edd_auth_sidecar::relay::Relay;
 use edd_auth_sidecar::roles::{self, Roles};
@@ -231,6 +231,7 @@ async fn run(args: Run, log_service: Option<LogService>) -> anyhow::Result<()> {
         admin_username,
         retention,
         ops,
+        registry: metrics::registry(),
         program: PROGRAM,
     };
     service::run(settings, service::stop_on_signal()?).await

@@ -1,23 +1,28 @@
 //! What the background side counts, in the Prometheus text format.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::housekeeping::Removed;
 
-/// The metrics of the relay, the outbox and the log service.
+/// The metrics of the relay, the outbox, housekeeping and the log service.
 pub struct Metrics {
     registry: Registry,
     /// Outbox rows that wait to be published.
     pub backlog: Gauge,
     /// Age of the oldest of them, in seconds; 0 when there is none.
     pub backlog_age_seconds: Gauge,
-    /// Outbox rows that were set aside.
+    /// Outbox rows that are set aside.
     pub set_aside: Gauge,
+    /// Rows that this process has set aside.
+    pub rows_set_aside: Counter,
     /// 1 while this process is the one that publishes.
     pub leader: Gauge,
     /// 1 while there is a connection to NATS.
@@ -26,8 +31,6 @@ pub struct Metrics {
     pub published: Counter,
     /// Publishes that JetStream did not acknowledge, and will be tried again.
     pub publish_failures: Counter,
-    /// Rows that were set aside.
-    pub rows_set_aside: Counter,
     /// Events that JetStream had acknowledged and lost; they are published again.
     pub lost: Counter,
     /// From publish to acknowledgement, in seconds.
@@ -40,22 +43,34 @@ pub struct Metrics {
     pub audit_unpushed: Gauge,
     /// Rows that housekeeping has removed, by `kind`.
     removed: Family<[(&'static str, &'static str); 1], Counter>,
+    /// Unix time of this process's last round of housekeeping; 0 before the first.
+    last_housekeeping: Gauge,
+    /// Rounds that failed; the next one tries again.
+    pub housekeeping_failures: Counter,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(Counter::default())
+        Self::new(registry(), "test", Counter::default())
     }
 }
 
+/// The registry of a process: all names begin with `auth_`.
+#[must_use]
+pub fn registry() -> Registry {
+    Registry::with_prefix("auth")
+}
+
 impl Metrics {
-    /// With the counter of dropped log records, which is older than all others:
-    /// records are queued before there is anything else.
+    /// Beside what the registry has already, for the program of that name. With the
+    /// counter of dropped log records, which is older than all others: records are
+    /// queued before there is anything else.
     #[must_use]
-    pub fn new(log_dropped: Counter) -> Self {
-        let mut r = Registry::with_prefix("auth");
+    pub fn new(mut r: Registry, program: &'static str, log_dropped: Counter) -> Self {
+        add_process(&mut r, program);
         r.register("log_dropped", "Own log records that there was no room for", log_dropped);
-        Self {
+        let removed = add(&mut r, "housekeeping_removed", "Rows that were too old, by kind");
+        let metrics = Self {
             backlog: add(&mut r, "outbox_backlog", "Events that wait to be published"),
             backlog_age_seconds: add_seconds(
                 &mut r,
@@ -64,6 +79,7 @@ impl Metrics {
                 Gauge::default(),
             ),
             set_aside: add(&mut r, "outbox_set_aside", "Outbox rows that are set aside now"),
+            rows_set_aside: add(&mut r, "relay_set_aside", "Rows that this process has set aside"),
             leader: add(&mut r, "relay_leader", "1 while this process is the one that publishes"),
             nats_connected: add(&mut r, "nats_connected", "1 while there is a connection to NATS"),
             published: add(&mut r, "relay_published", "Events that JetStream has acknowledged"),
@@ -71,11 +87,6 @@ impl Metrics {
                 &mut r,
                 "relay_publish_failures",
                 "Publishes without an acknowledgement; they are tried again",
-            ),
-            rows_set_aside: add(
-                &mut r,
-                "relay_rows_set_aside",
-                "Outbox rows that were set aside, because no later try could help",
             ),
             lost: add(
                 &mut r,
@@ -95,13 +106,32 @@ impl Metrics {
                 "Entries without an acknowledgement; they are tried again",
             ),
             audit_unpushed: add(&mut r, "audit_unpushed", "Audit rows that wait to be pushed"),
-            removed: add(&mut r, "housekeeping_removed", "Rows that were too old, by kind"),
+            removed,
+            last_housekeeping: add_seconds(
+                &mut r,
+                "housekeeping_last_success_timestamp",
+                "When this process did its last round of housekeeping, as Unix time; 0: never",
+                Gauge::default(),
+            ),
+            housekeeping_failures: add(
+                &mut r,
+                "housekeeping_failures",
+                "Rounds of housekeeping that failed; they are tried again",
+            ),
             registry: r,
-        }
+        };
+        // A counter that is not there before it counts has no increase when it does.
+        metrics.count_removed(&Removed::default());
+        metrics
     }
 
-    /// Counts what housekeeping has removed.
-    pub fn count_removed(&self, removed: Removed) {
+    /// Counts a round of housekeeping that has removed this.
+    pub fn housekeeping_done(&self, removed: &Removed) {
+        self.count_removed(removed);
+        self.last_housekeeping.set(unix_now());
+    }
+
+    fn count_removed(&self, removed: &Removed) {
         for (kind, rows) in [
             ("sessions", removed.sessions),
             ("outbox", removed.outbox),
@@ -122,6 +152,19 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// Which version of which program this is, and since when it runs.
+fn add_process(registry: &mut Registry, program: &'static str) {
+    let labels = [("program", program), ("version", env!("CARGO_PKG_VERSION"))];
+    registry.register("build", "What this process is", Info::new(labels));
+    let help = "When this process started, as Unix time";
+    add_seconds(registry, "process_start_time", help, Gauge::<i64>::default()).set(unix_now());
+}
+
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Registers a metric and gives it back, to be counted with.

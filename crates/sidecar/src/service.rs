@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::net::TcpListener;
@@ -48,7 +49,10 @@ pub struct Settings {
     /// The listener of `/healthz`, `/readyz` and `/metrics`, bound already, so
     /// that a port that is taken is noticed before anything starts.
     pub ops: TcpListener,
-    /// The name of this process, for NATS.
+    /// What else this process measures: an empty [`metrics::registry`](crate::metrics::registry),
+    /// or one with more than the background side.
+    pub registry: Registry,
+    /// The name of this process, for NATS and for the metrics.
     pub program: &'static str,
 }
 
@@ -82,7 +86,9 @@ pub fn stop_on_signal() -> std::io::Result<CancellationToken> {
 pub async fn run(mut settings: Settings, shutdown: CancellationToken) -> anyhow::Result<()> {
     let log_service = settings.log_service.take();
     let dropped = log_service.as_ref().map(|service| service.queue().dropped());
-    let metrics = Arc::new(Metrics::new(dropped.unwrap_or_default()));
+    let registry = std::mem::take(&mut settings.registry);
+    let metrics = Metrics::new(registry, settings.program, dropped.unwrap_or_default());
+    let metrics = Arc::new(metrics);
     // First and last, so that what is logged in between is pushed.
     let mut pushers = log_service.map(|service| Pushers::start(service, Arc::clone(&metrics)));
     // On the heap: it is too large to be passed around.
@@ -138,7 +144,7 @@ async fn work(
     ops_stop.cancel();
     // A client that never ends its request would hold this for ever.
     if let Ok(served) = timeout(OPS_STOP_TIMEOUT, ops).await {
-        served??;
+        served?;
     }
     Ok(())
 }

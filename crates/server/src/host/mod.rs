@@ -19,6 +19,7 @@ use wasmtime_wasi_http::{
 
 use crate::component::MAX_MEMORY;
 use crate::manifest::Environment;
+use crate::metrics::{HasLevels, Level};
 
 pub use postgres::{Connection, Databases};
 
@@ -63,6 +64,12 @@ impl Shared {
     ) -> anyhow::Result<Self> {
         let databases = Databases::new(environment.allowed_hosts, connections, authorities)?;
         Ok(Self { variables: environment.variables, databases })
+    }
+}
+
+impl HasLevels for Shared {
+    fn levels(&self) -> Vec<Level> {
+        self.databases.levels()
     }
 }
 

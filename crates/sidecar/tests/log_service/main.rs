@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use edd_auth_sidecar::config;
 use edd_auth_sidecar::log_service::{LogService, Pushers, Queue};
-use edd_auth_sidecar::metrics::Metrics;
+use edd_auth_sidecar::metrics::{self, Metrics};
 use edd_auth_sidecar::migrate;
 use edd_auth_sidecar::roles::{self, Roles};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -63,7 +63,7 @@ impl Process {
     fn start(double: &Double) -> Self {
         let service = service(double);
         let queue = service.queue();
-        let metrics = Arc::new(Metrics::new(queue.dropped()));
+        let metrics = Arc::new(Metrics::new(metrics::registry(), "test", queue.dropped()));
         Self { pushers: Pushers::start(service, Arc::clone(&metrics)), queue, metrics }
     }
 

@@ -39,6 +39,7 @@ use super::bindings::spin::postgres::postgres::{
     DbError, Error, Host, HostConnection, ParameterValue, QueryError, RowSet,
 };
 use crate::manifest::AllowedHosts;
+use crate::metrics::{HasLevels, Level, Values};
 
 /// How long a connection may take: to be made, or to become free.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -153,6 +154,37 @@ impl Databases {
             .map_err(|error| failed_to_connect(format!("{error:?}")))?;
         pools.insert(address.to_owned(), pool.clone());
         Ok(pool)
+    }
+}
+
+impl HasLevels for Databases {
+    fn levels(&self) -> Vec<Level> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut in_use, mut idle, mut waiting) = (0, 0, 0);
+        for status in pools.values().map(Pool::status) {
+            in_use += status.size - status.available;
+            idle += status.available;
+            waiting += status.waiting;
+        }
+        let one = |name, help, value| Level { name, help, values: Values::One(value) };
+        vec![
+            Level {
+                name: "database_connections",
+                help: "Connections to PostgreSQL for requests, by state",
+                values: Values::By("state", vec![("in_use", in_use), ("idle", idle)]),
+            },
+            // The pool is made with the first request.
+            one(
+                "database_connections_limit",
+                "How many there may be",
+                self.connections * pools.len().max(1),
+            ),
+            one(
+                "database_connections_waiting",
+                "Requests that wait for one to become free",
+                waiting,
+            ),
+        ]
     }
 }
 
