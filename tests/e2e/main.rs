@@ -22,6 +22,7 @@ mod logout;
 mod me;
 mod meter;
 mod mutations;
+mod operations;
 mod passwords;
 mod processes;
 mod protocol;
