@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::str::FromStr;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
@@ -16,8 +17,8 @@ use xtask::process::{Server, answers_ok, free_port, get};
 use xtask::services::{Home, Nats};
 
 use crate::harness::{
-    ADMIN, ADMIN_PASSWORD, OwnNats, PASSWORD, PATIENCE, Service, connect, empty_database,
-    eventually, log_file, sidecar_process, temporary_directory,
+    ADMIN, ADMIN_PASSWORD, OwnNats, PASSWORD, PATIENCE, Service, connect, eventually, log_file,
+    new_database, sidecar_process, temporary_directory,
 };
 use crate::processes::with_environment;
 
@@ -42,7 +43,7 @@ struct Programs {
 impl Programs {
     async fn start() -> Self {
         let (nats, directory) = (OwnNats::start(), temporary_directory());
-        let database_url = empty_database().await;
+        let database_url = new_database().await;
         let [address, ops] =
             [(); 2].map(|()| format!("127.0.0.1:{}", free_port().expect("a port")));
         let mut command = Command::new(Artifacts::paths().server);
@@ -108,7 +109,7 @@ impl Metrics {
 
     /// The value of one sample, with its labels.
     #[track_caller]
-    fn value(&self, sample: &str) -> f64 {
+    fn value<T: FromStr>(&self, sample: &str) -> T {
         let of_line = |line: &str| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok();
         let value = self.text.lines().find_map(of_line);
         value.unwrap_or_else(|| panic!("no {sample} in {}", self.text))
@@ -252,8 +253,8 @@ async fn requests_and_what_is_in_use_are_measured() {
         let in_use = "auth_database_connections{state=\"in_use\"}";
         eventually(async || {
             let metrics = Metrics::read(server);
-            let both = [busy, in_use].map(|sample| metrics.value(sample));
-            (both == [1.0, 1.0]).then_some(())
+            let both: [u64; 2] = [busy, in_use].map(|sample| metrics.value(sample));
+            (both == [1, 1]).then_some(())
         })
         .await;
         sqlx::raw_sql("rollback").execute(&mut lock).await.expect("released");
@@ -263,27 +264,29 @@ async fn requests_and_what_is_in_use_are_measured() {
     get(&programs.address, "/admin/users/a1B2c3?q=hunter2").expect("an answer");
 
     let [server, _] = programs.scrape();
-    let count = |labels: &str| server.value(&format!("auth_http_requests_total{{{labels}}}"));
-    assert_eq!(count("method=\"POST\",route=\"/login\",status=\"2xx\""), 1.0);
-    assert_eq!(count("method=\"GET\",route=\"/admin/users/{id}\",status=\"4xx\""), 1.0);
+    let number = |sample: &str| server.value::<u64>(sample);
+    let count = |labels: &str| number(&format!("auth_http_requests_total{{{labels}}}"));
+    assert_eq!(count("method=\"POST\",route=\"/login\",status=\"2xx\""), 1);
+    assert_eq!(count("method=\"GET\",route=\"/admin/users/{id}\",status=\"4xx\""), 1);
     let seconds = |what| format!("auth_http_request_duration_seconds_{what}{{route=\"/login\"}}");
-    assert_eq!(server.value(&seconds("count")), 1.0);
-    assert!(server.value(&seconds("sum")) > 0.0);
-    assert_eq!(server.value("auth_http_instances{budget=\"hashes\"}"), 0.0);
-    assert_eq!(server.value("auth_database_connections{state=\"in_use\"}"), 0.0);
-    assert!(server.value("auth_database_connections{state=\"idle\"}") >= 1.0);
-    assert_eq!(server.value("auth_database_connections_limit"), 16.0);
+    assert_eq!(number(&seconds("count")), 1);
+    assert!(server.value::<f64>(&seconds("sum")) > 0.0);
+    assert_eq!(number("auth_http_instances{budget=\"hashes\"}"), 0);
+    assert_eq!(number("auth_database_connections{state=\"in_use\"}"), 0);
+    assert!(number("auth_database_connections{state=\"idle\"}") >= 1);
+    assert_eq!(number("auth_database_connections_limit"), 16);
     assert!(!server.text.contains("a1B2c3") && !server.text.contains("hunter2"));
 }
 
 #[tokio::test]
 async fn leader_backlog_and_housekeeping_are_measured() {
     let programs = Programs::start().await;
-    let sum = |sample: &str| programs.scrape().iter().map(|metrics| metrics.value(sample)).sum();
+    let sum = |sample: &str| -> u64 {
+        programs.scrape().iter().map(|metrics| metrics.value::<u64>(sample)).sum()
+    };
     eventually(async || {
-        let leaders: f64 = sum("auth_relay_leader");
-        let housekeepers: f64 = sum("auth_housekeeping_last_success_timestamp_seconds");
-        (leaders == 1.0 && housekeepers > 1.7e9).then_some(())
+        let done = sum("auth_housekeeping_last_success_timestamp_seconds");
+        (sum("auth_relay_leader") == 1 && done > 1_700_000_000).then_some(())
     })
     .await;
     let mut database = connect(&programs.database_url).await;
@@ -291,9 +294,9 @@ async fn leader_backlog_and_housekeeping_are_measured() {
         .execute(&mut database)
         .await
         .expect("inserted");
-    eventually(async || (sum("auth_outbox_set_aside") == 2.0).then_some(())).await;
+    eventually(async || (sum("auth_outbox_set_aside") == 2).then_some(())).await;
     sqlx::raw_sql("alter table outbox rename to gone").execute(&mut database).await.expect("done");
-    eventually(async || (sum("auth_housekeeping_failures_total") > 0.0).then_some(())).await;
+    eventually(async || (sum("auth_housekeeping_failures_total") > 0).then_some(())).await;
 }
 
 #[tokio::test]
