@@ -321,7 +321,7 @@ async fn a_large_backlog_is_estimated_and_never_too_low() {
     }
 }
 
-/// The configuration as this machine's nats-server takes it.
+/// The configuration as this machine's nats-server takes it, with a directory of its own.
 fn nats_configuration() -> String {
     let program = xtask::install::find("nats-server").expect("a nats-server");
     let version = xtask::process::output(Command::new(program).arg("--version")).expect("asked");
@@ -330,10 +330,16 @@ fn nats_configuration() -> String {
         .filter_map(|number| number.parse().ok())
         .collect();
     let syncs = numbers.as_slice() >= &[2, 10][..];
-    let line = "    sync_interval: always\n";
-    assert!(NATS_CONFIGURATION.contains(line));
-    let text =
-        if syncs { NATS_CONFIGURATION.to_owned() } else { NATS_CONFIGURATION.replace(line, "") };
+    let without = |text: &str, line: &str| {
+        assert!(text.contains(line), "{text}");
+        text.replace(line, "")
+    };
+    let mut text = without(NATS_CONFIGURATION, "    store_dir: \"/var/lib/nats\"\n");
+    let durable = "    sync_interval: always\n";
+    assert!(text.contains(durable), "{text}");
+    if !syncs {
+        text = without(&text, durable);
+    }
     text.replace("$AUTH_NATS_PASSWORD", &format!("\"{PASSWORD}\""))
 }
 
@@ -365,9 +371,10 @@ async fn the_user_of_the_nats_configuration_may_do_what_the_relay_does_and_nothi
     // As `auth-sidecar reconcile` reads it.
     let ordered = OrderedConfig { headers_only: true, ..OrderedConfig::default() };
     let consumer = stream.create_consumer(ordered).await.expect("a consumer");
+    let name = consumer.cached_info().name.clone();
     let next = consumer.messages().await.expect("messages").next().await;
     assert_eq!(next.expect("one").expect("read").subject, first.subject);
-    stream.delete_consumer(&consumer.cached_info().name).await.expect("deleted");
+    stream.delete_consumer(&name).await.expect("deleted");
     let log = nats.server().log();
     assert!(!log.contains("Violation"), "{log}");
 
