@@ -205,9 +205,8 @@ async fn the_reference_has_every_metric_and_no_other() {
 
 /// The anchors of headings, as GitHub and others make them.
 fn anchors() -> BTreeSet<String> {
-    let headings = DOCUMENT.lines().filter_map(|line| {
-        line.starts_with('#').then(|| line.trim_start_matches('#').trim().to_lowercase())
-    });
+    let headings = DOCUMENT.lines().filter(|line| line.starts_with('#'));
+    let headings = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
     headings.map(|text| text.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
 }
