@@ -129,6 +129,29 @@ enum Bench {
         #[arg(long, value_name = "N", default_value_t = 10)]
         seconds: u64,
     },
+    /// What an outage of NATS does to requests, and how its backlog goes away
+    ///
+    /// The same requests in turns, while NATS is there and nothing waits, and while NATS
+    /// is absent and rows wait; changes also without the index that the relay needs for
+    /// its order. Then NATS comes back: how fast the backlog drains, with how much
+    /// memory, and how long events take that are made meanwhile. Fails when half of the
+    /// requests of a kind take more than 1.5 times as long with the backlog, when the
+    /// process grows by more than 100 MiB while it drains, and when half of the new
+    /// events take longer than a tenth of the drain. Needs Linux, and some 2 GiB of disk
+    /// for a million rows.
+    Backlog {
+        /// Rows that wait
+        #[arg(long, value_name = "N", default_value_t = 1_000_000,
+              value_parser = clap::value_parser!(u32).range(1000..))]
+        rows: u32,
+        /// Requests of each kind in each turn
+        #[arg(long, value_name = "N", default_value_t = 200,
+              value_parser = clap::value_parser!(u16).range(20..))]
+        requests: u16,
+        /// What the order of the requests is shuffled by; the same seed shuffles alike
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -162,6 +185,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             match what {
                 Bench::Timing { rounds, seed } => bench::timing::run(profile, rounds.into(), seed),
                 Bench::Login { clients, seconds } => bench::login::run(profile, clients, seconds),
+                Bench::Backlog { rows, requests, seed } => {
+                    let size = bench::backlog::Size { rows, requests: requests.into(), seed };
+                    bench::backlog::run(profile, size)
+                }
             }
         }
     }

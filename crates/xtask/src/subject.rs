@@ -31,6 +31,8 @@ pub(crate) struct Subject {
     /// Where the HTTP API is, and, as a URL, the issuer of the tokens. It believes one
     /// proxy, so that requests can come from anywhere.
     pub(crate) address: String,
+    /// Where health and metrics are.
+    pub(crate) ops: String,
     pub(crate) server: Server,
     pub(crate) postgres: Postgres,
     directory: TempDir,
@@ -64,16 +66,16 @@ impl Subject {
             .env("DEFAULT_USERNAME", USERNAME)
             .env("DEFAULT_PASSWORD", PASSWORD)
             .env("TRUSTED_PROXY_HOPS", "1")
-            .envs(environment.iter().copied())
             .env_remove("NATS_URL")
             .env_remove("NATS_CREDS")
-            .env_remove("APP_DATABASE_URL");
+            .env_remove("APP_DATABASE_URL")
+            .envs(environment.iter().copied());
         let log = directory.path().join("auth-server.log");
         let mut server = Server::start("auth-server", &mut command, &log, Signal::SIGTERM)?;
         server.wait_until(Duration::from_mins(1), || {
             answers_ok(&address, "/readyz") && answers_ok(&ops, "/readyz")
         })?;
-        Ok(Self { address, server, postgres, directory })
+        Ok(Self { address, ops, server, postgres, directory })
     }
 
     /// A directory that goes with it.

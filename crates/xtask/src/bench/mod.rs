@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures about the running service. They are ratios and
 //! differences within one run, since the figures of two machines don't compare.
 
+pub mod backlog;
 pub mod login;
 mod sample;
 pub mod timing;
@@ -65,6 +66,17 @@ impl Client {
     fn me(&self, token: &str) -> anyhow::Result<Answer> {
         let request = self.agent.get(format!("{}/me", self.url));
         Answer::read(request.header("authorization", format!("Bearer {token}")).call()?)
+    }
+
+    fn rename(&self, token: &str, display_name: &str) -> anyhow::Result<Answer> {
+        let request = self.agent.patch(format!("{}/me", self.url));
+        let body = json!({"display_name": display_name});
+        Answer::read(
+            request
+                .header("authorization", format!("Bearer {token}"))
+                .content_type("application/json")
+                .send(body.to_string())?,
+        )
     }
 
     fn create_user(&self, admin: &str, username: &str) -> anyhow::Result<()> {
