@@ -6,8 +6,16 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Row};
 use uuid::Uuid;
 
-/// Rows that are read at once.
-pub const BATCH: i64 = 500;
+/// Rows that are read at once. In the text of the statements: the plan for a number that
+/// PostgreSQL doesn't know is one for a tenth of the backlog.
+macro_rules! batch {
+    () => {
+        500
+    };
+}
+
+/// The same, as a number.
+const BATCH: usize = batch!();
 
 /// A row that waits to be published.
 #[derive(Debug, Clone)]
@@ -88,23 +96,23 @@ pub async fn pending(
              select ",
         columns!(),
         "    from outbox \
-             where published_at is null and set_aside_at is null and id >= $2 \
-               and entity_id <> all($3) \
-             order by id limit $1\
-         ) \
+             where published_at is null and set_aside_at is null and id >= $1 \
+               and entity_id <> all($2) \
+             order by id limit ",
+        batch!(),
+        ") \
          select oldest.*, exists (\
              select from outbox as earlier \
              where earlier.published_at is null \
-               and (earlier.set_aside_at is not null or earlier.id < $2) \
+               and (earlier.set_aside_at is not null or earlier.id < $1) \
                and earlier.entity_id = oldest.entity_id and earlier.id < oldest.id) as is_blocked \
          from oldest order by id"
     ))
-    .bind(BATCH)
     .bind(from)
     .bind(without)
     .fetch_all(connection)
     .await?;
-    let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == BATCH);
+    let is_full = rows.len() == BATCH;
     let mut page = Page::default();
     for row in rows {
         let (id, is_blocked): (i64, bool) = (row.try_get("id")?, row.try_get("is_blocked")?);
@@ -127,27 +135,35 @@ pub async fn newest(
     from: i64,
     without: &[String],
 ) -> sqlx::Result<Vec<Pending>> {
-    sqlx::query_as(concat!(
+    // EXISTS is no condition: it would become a join, and where the statistics are older
+    // than the backlog, one that reads the whole backlog for each of the rows.
+    let rows = sqlx::query(concat!(
         "with newest as materialized (\
              select ",
         columns!(),
         "    from outbox \
-             where published_at is null and set_aside_at is null and id >= $2 \
-               and entity_id <> all($3) \
-             order by id desc limit $1\
-         ) \
-         select newest.* from newest \
-         where not exists (\
+             where published_at is null and set_aside_at is null and id >= $1 \
+               and entity_id <> all($2) \
+             order by id desc limit ",
+        batch!(),
+        ") \
+         select newest.*, exists (\
              select from outbox as earlier \
              where earlier.published_at is null \
-               and earlier.entity_id = newest.entity_id and earlier.id < newest.id) \
-         order by id"
+               and earlier.entity_id = newest.entity_id and earlier.id < newest.id) as is_behind \
+         from newest order by id"
     ))
-    .bind(BATCH)
     .bind(from)
     .bind(without)
     .fetch_all(connection)
-    .await
+    .await?;
+    let mut free = Vec::new();
+    for row in rows {
+        if !row.try_get::<bool, _>("is_behind")? {
+            free.push(Pending::from_row(&row)?);
+        }
+    }
+    Ok(free)
 }
 
 /// Marks rows as published, each with its sequence in the stream.

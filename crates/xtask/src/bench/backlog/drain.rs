@@ -62,9 +62,13 @@ pub(super) fn run(bench: &mut Bench, requests: &Requests) -> anyhow::Result<Drai
     // From here on the system notes a new peak.
     let process = bench.subject.server.id();
     fs::write(format!("/proc/{process}/clear_refs"), "5")?;
+    let first = bench.metric("auth_relay_published_total")?;
     let before = memory(process, "VmRSS")?;
     bench.nats = Some(Nats::start(&bench.home)?);
-    let started = Instant::now();
+    let returned = Instant::now();
+    bench.wait_until("auth_relay_leader", 1)?;
+    let (started, waited) = (Instant::now(), returned.elapsed().as_secs_f64());
+    println!("  the relay has found it      {waited:9.1} s");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let changes = scope.spawn(|| {
@@ -74,31 +78,37 @@ pub(super) fn run(bench: &mut Bench, requests: &Requests) -> anyhow::Result<Drai
             });
             changed.context("a request during the drain")
         });
-        let watched = watch(bench, backlog, started);
+        let watched = watch(bench, first, backlog, started);
         done.store(true, Relaxed);
         let changed = changes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         watched.and(changed)
     })?;
     bench.wait_until_empty()?;
-    let seconds: f64 = bench
-        .sql(&format!(
-            "select extract(epoch from max(published_at) - min(published_at)) from outbox \
-             where id <= {last} and published_at > now() - interval '{} seconds'",
-            started.elapsed().as_secs_f64()
-        ))?
-        .parse()?;
     let peak = memory(process, "VmHWM")?;
-    #[expect(clippy::cast_precision_loss, reason = "there are less than 2^52")]
-    let rate = backlog as f64 / seconds;
-    println!("  all of them                 {seconds:9.1} s {rate:9.0} rows a second");
+    let seconds = print_rate(bench, last, backlog)?;
     println!("  memory of the process       {before:9} MiB before, {peak} MiB at most");
     let median = print_delays(bench, last)?;
     Ok(Drained { seconds, growth: peak.saturating_sub(before), median })
 }
 
-/// Prints how far the relay is, until it is through.
-fn watch(bench: &Bench, backlog: u64, started: Instant) -> anyhow::Result<()> {
-    let first = bench.metric("auth_relay_published_total")?;
+/// Returns how many seconds there are between the first and the last row of the backlog.
+fn print_rate(bench: &Bench, last: u64, backlog: u64) -> anyhow::Result<f64> {
+    let seconds: f64 = bench
+        .sql(&format!(
+            "select extract(epoch from max(published_at) - min(published_at)) from (\
+                 select published_at from outbox where id <= {last} \
+                 order by published_at desc limit {backlog}) as drained"
+        ))?
+        .parse()?;
+    #[expect(clippy::cast_precision_loss, reason = "there are less than 2^52")]
+    let rate = backlog as f64 / seconds;
+    println!("  all of them                 {seconds:9.1} s {rate:9.0} rows a second");
+    Ok(seconds)
+}
+
+/// Prints how far the relay is, which had published `first` events before, until it is
+/// through.
+fn watch(bench: &Bench, first: u64, backlog: u64, started: Instant) -> anyhow::Result<()> {
     let (mut part, mut seen) = (0, (started, 0));
     let mut last_progress = (started, 0);
     while part < PARTS {
