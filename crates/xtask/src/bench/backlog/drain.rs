@@ -71,17 +71,17 @@ pub(super) fn run(bench: &mut Bench, requests: &Requests) -> anyhow::Result<Drai
     println!("  the relay has found it      {waited:9.1} s");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let changes = scope.spawn(|| {
-            let changed = (0..).take_while(|_| !done.load(Relaxed)).try_for_each(|number| {
+        let changing = scope.spawn(|| {
+            let mut numbers = (0..).take_while(|_| !done.load(Relaxed));
+            numbers.try_for_each(|number| {
                 thread::sleep(NEW_EVENT_INTERVAL);
-                requests.change_other(number)
-            });
-            changed.context("a request during the drain")
+                requests.change_other(number).context("a request during the drain")
+            })
         });
         let watched = watch(bench, first, backlog, started);
         done.store(true, Relaxed);
-        let changed = changes.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        watched.and(changed)
+        let result = changing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        watched.and(result)
     })?;
     bench.wait_until_empty()?;
     let peak = memory(process, "VmHWM")?;
