@@ -10,6 +10,7 @@ pub mod fuzz_api;
 pub mod install;
 pub mod interop;
 pub mod process;
+pub mod proxy;
 pub mod secrets;
 pub mod services;
 mod subject;
