@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use xtask::artifacts::Artifacts;
-use xtask::process::{Server, answers_ok, free_port};
+use xtask::process::{Server, answers_ok, free_port, get};
 
 use crate::harness::{
     ADMIN, ADMIN_PASSWORD, JWT_SECRET, OwnNats, PATIENCE, empty_database, eventually, log_file,
@@ -208,4 +208,56 @@ async fn migrate_status_and_relay_once_tell_what_they_did() {
     assert!(status.contains("outbox:    empty"), "{status}");
     assert!(status.contains("no event is called `Nonsense`"), "{status}");
     assert!(status.contains("AUTH has 1 messages"), "{status}");
+}
+
+#[tokio::test]
+async fn ten_sidecars_that_start_at_once_on_an_empty_database_do_everything_once() {
+    let nats = OwnNats::start();
+    let url = empty_database().await;
+    let directory = temporary_directory();
+    let mut sidecars: Vec<(Server, String)> = (0..10)
+        .map(|number| {
+            let ops = format!("127.0.0.1:{}", free_port().expect("a port"));
+            let mut command = Command::new(Artifacts::paths().sidecar);
+            with_environment(&mut command, &url, &[("NATS_URL", &nats.url()), ("OPS_ADDR", &ops)]);
+            let log = log_file(directory.path(), &format!("sidecar-{number}"));
+            let sidecar = Server::start("auth-sidecar", command.arg("run"), &log, Signal::SIGTERM);
+            (sidecar.expect("started"), ops)
+        })
+        .collect();
+    for (sidecar, ops) in &mut sidecars {
+        sidecar.wait_until(PATIENCE, || answers_ok(ops, "/readyz")).expect("ready");
+    }
+    let mut connection = crate::harness::connect(&url).await;
+    eventually(async || {
+        let waiting: i64 =
+            sqlx::query_scalar("select count(*) from outbox where published_at is null")
+                .fetch_one(&mut connection)
+                .await
+                .expect("the outbox");
+        (waiting == 0).then_some(())
+    })
+    .await;
+    let leads = |ops: &str| {
+        let metrics = get(ops, "/metrics").expect("metrics");
+        metrics.lines().any(|line| line == "auth_relay_leader 1")
+    };
+    assert_eq!(sidecars.iter().filter(|(_, ops)| leads(ops)).count(), 1);
+    let logs: String = sidecars.iter().map(|(sidecar, _)| sidecar.log()).collect();
+    for version in 1..=edd_auth_sidecar::migrate::newest_version() {
+        let applied = format!("applied migration {version}\"");
+        assert_eq!(logs.matches(&applied).count(), 1, "{applied} {logs}");
+    }
+    assert_eq!(logs.matches("created the default user").count(), 1, "{logs}");
+    let users: i64 = sqlx::query_scalar("select count(*) from users")
+        .fetch_one(&mut connection)
+        .await
+        .expect("users");
+    assert_eq!(users, 1);
+    let messages = nats.messages(1).await;
+    let subjects: Vec<&str> = messages.iter().map(|message| message.subject.as_str()).collect();
+    assert!(
+        matches!(subjects[..], [one] if one.starts_with("auth.user.") && one.ends_with(".created")),
+        "{subjects:?}"
+    );
 }
