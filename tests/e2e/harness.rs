@@ -98,6 +98,11 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         tokio::spawn(server.serve(listener, CancellationToken::new()));
+        Self::at(address, database_url)
+    }
+
+    /// One that runs as a process of its own. The URL is the owner's.
+    pub(crate) fn at(address: String, database_url: &str) -> Self {
         Self {
             address,
             database_url: database_url.to_owned(),
@@ -459,11 +464,19 @@ pub(crate) fn roles() -> &'static Roles {
 /// server, which doesn't know the role, stays as it is.
 pub(crate) fn as_role(database_url: &str, role: &str) -> String {
     let server = url::Url::parse(&server_url()).expect("a URL");
-    let mut url = url::Url::parse(database_url).expect("a URL");
+    let url = url::Url::parse(database_url).expect("a URL");
     if (url.host(), url.port()) == (server.host(), server.port()) {
-        url.set_username(role).expect("a URL with a host");
-        url.set_password(Some(ROLE_PASSWORD)).expect("a URL with a host");
+        with_role(database_url, role)
+    } else {
+        url.to_string()
     }
+}
+
+/// The URL with which a role gets to a database.
+pub(crate) fn with_role(database_url: &str, role: &str) -> String {
+    let mut url = url::Url::parse(database_url).expect("a URL");
+    url.set_username(role).expect("a URL with a host");
+    url.set_password(Some(ROLE_PASSWORD)).expect("a URL with a host");
     url.to_string()
 }
 
@@ -504,8 +517,12 @@ async fn make_template() {
                 .await
                 .expect("created");
             let mut connection = connect(&url_of(TEMPLATE)).await;
-            migrate::apply(&mut connection).await.expect("migrated");
-            roles::prepare(&mut connection, roles()).await.expect("granted");
+            if let Some(other) = std::env::var_os(xtask::test::MIGRATE_WITH) {
+                migrate_with(Path::new(&other), &url_of(TEMPLATE));
+            } else {
+                migrate::apply(&mut connection).await.expect("migrated");
+                roles::prepare(&mut connection, roles()).await.expect("granted");
+            }
             let password = Password::presented(ADMIN_PASSWORD).expect("acceptable");
             let admin = DefaultUser { username: Username::parse(ADMIN).expect("a name"), password };
             default_user::ensure(&mut connection, &admin).await.expect("created");
@@ -513,6 +530,25 @@ async fn make_template() {
             connection.close().await.expect("closed");
         })
         .await;
+}
+
+/// Has the `auth-sidecar` of another version make the schema, and the roles.
+fn migrate_with(sidecar: &Path, database_url: &str) {
+    let status = std::process::Command::new(sidecar)
+        .arg("migrate")
+        .env("DATABASE_URL", database_url)
+        .env("APP_ROLE", roles().app())
+        .env("APP_ROLE_PASSWORD", ROLE_PASSWORD)
+        .env("SIDECAR_ROLE_PASSWORD", ROLE_PASSWORD)
+        .status()
+        .expect("it runs");
+    assert!(status.success(), "{} migrate: {status}", sidecar.display());
+}
+
+/// The newest migration of a database: not always the newest that this version knows.
+pub(crate) async fn newest_migration(connection: &mut PgConnection) -> i64 {
+    let applied = migrate::applied(connection).await.expect("the migrations");
+    *applied.last().expect("a migration")
 }
 
 async fn create_database(template: Option<&str>) -> String {

@@ -23,6 +23,7 @@ mod me;
 mod meter;
 mod mutations;
 mod operations;
+mod outages;
 mod passwords;
 mod processes;
 mod protocol;

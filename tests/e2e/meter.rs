@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use edd_auth_server::component;
 use edd_auth_server::host::{self, Shared, State};
@@ -64,7 +65,7 @@ impl Meter {
     ) -> Metered {
         let environment = environment(&self.tap.database_url, variables);
         let shared = Shared::new(environment, 1).expect("a host");
-        let (state, _log) = State::new(Arc::new(shared));
+        let (state, _log) = State::new(Arc::new(shared), Duration::ZERO);
         let mut store = Store::new(self.component.engine(), state);
         store.limiter(State::limits);
         store.set_fuel(u64::MAX).expect("an engine that counts");

@@ -586,8 +586,7 @@ async fn a_leader_that_waits_too_long_for_a_row_loses_its_lock_with_it() {
     let service = Service::start().await;
     let nats = OwnNats::start();
     let directory = temporary_directory();
-    let (sidecar, _) =
-        sidecar_process(directory.path(), "one", &service.database_url, &nats.url());
+    let (sidecar, _) = sidecar_process(directory.path(), "one", &service.database_url, &nats.url());
     service.login_admin().await;
     drained(&service).await;
     let mut holder = service.database().await;

@@ -353,7 +353,7 @@ async fn every_list_is_one_row_with_one_jsonb() {
         assert_eq!(none[rows].as_array().expect("rows").len(), 0, "{sql}: {none}");
     }
     let readyz = include_str!("../../src/health/readyz.sql");
-    let newest = edd_auth_sidecar::migrate::newest_version();
+    let newest = crate::harness::newest_migration(&mut connection).await;
     assert_eq!(outcome(&mut connection, "", readyz, vec![]).await.0["schema_version"], newest);
     let (none, _) = outcome(&mut connection, "delete from _sqlx_migrations", readyz, vec![]).await;
     assert_eq!(none["schema_version"], 0);

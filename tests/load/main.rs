@@ -3,7 +3,9 @@
 //! A test target of its own, so that nothing else runs meanwhile. The bounds that are
 //! asserted here are promises, not measurements.
 
+mod rolling;
 mod server;
+mod slow_database;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::server::{ADMIN, AuthServer, GET_HEALTHZ, PASSWORD, own_limits, read_answer};
 
 /// Within which `/healthz` has to answer, whatever else goes on.
-const PROMPT: Duration = Duration::from_secs(1);
+pub(crate) const PROMPT: Duration = Duration::from_secs(1);
 
 /// Within which a slow connection has to be closed: the server's time-out for a head
 /// or a body is half of it.
@@ -30,7 +32,7 @@ const DEAF: Duration = Duration::from_secs(45);
 const OTHER_MEMORY: u64 = 160;
 
 /// Tests of one target run at the same time. These do not.
-async fn alone() -> MutexGuard<'static, ()> {
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::const_new(());
     // So many connections of our own.
     own_limits();
@@ -39,7 +41,7 @@ async fn alone() -> MutexGuard<'static, ()> {
 
 /// What the process may have taken at most: what ADR 0016 says of two cores, on as
 /// many cores as there are.
-fn memory_budget() -> u64 {
+pub(crate) fn memory_budget() -> u64 {
     let cores = std::thread::available_parallelism().expect("cores").get() as u64;
     OTHER_MEMORY + 10 * ((8 * cores).max(16) + 2 * cores + 4)
 }

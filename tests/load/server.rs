@@ -1,7 +1,7 @@
 //! `auth-server` as a process, and clients of all manners.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,12 +37,14 @@ pub(crate) fn own_limits() {
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(8192), hard).expect("raised");
 }
 
-/// A server with a database of its own.
+/// A server with a database of its own, unless it was given another one's.
 pub(crate) struct AuthServer {
     process: Server,
-    address: SocketAddr,
+    command: Command,
+    pub(crate) address: SocketAddr,
+    ops: SocketAddr,
     closed: AtomicUsize,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// A response, head and body.
@@ -59,6 +61,11 @@ impl AuthServer {
 
     /// In a shell that has run `limit` before.
     pub(crate) async fn start_with_limit(limit: &str, settings: &[(&str, &str)]) -> Self {
+        Self::start_on(&new_database().await, limit, settings)
+    }
+
+    /// On a database that is there already.
+    pub(crate) fn start_on(database_url: &str, limit: &str, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let local = || (Ipv4Addr::LOCALHOST, free_port().expect("a port"));
         let (address, ops) = (SocketAddr::from(local()), SocketAddr::from(local()));
@@ -67,7 +74,7 @@ impl AuthServer {
             .args(["-c", &format!("{limit}; exec \"$0\"")])
             .arg(Artifacts::paths().server)
             .env_clear()
-            .env("DATABASE_URL", new_database().await)
+            .env("DATABASE_URL", database_url)
             .env("JWT_SECRET", "a secret of tests that has more than 32 bytes")
             .env("ADMIN_USERNAME", ADMIN)
             .env("DEFAULT_USERNAME", ADMIN)
@@ -75,16 +82,16 @@ impl AuthServer {
             .env("OPS_ADDR", ops.to_string())
             .env("ADDR", address.to_string())
             .envs(settings.iter().copied());
-        // Where `cargo xtask test` searches for secrets when all is over.
-        let logs = std::env::var_os(xtask::test::LOGS);
-        let logs = logs.map_or_else(|| directory.path().to_owned(), PathBuf::from);
-        let log = logs.join(format!("load-{}.log", uuid::Uuid::now_v7()));
-        let mut process =
-            Server::start("auth-server", &mut command, &log, Signal::SIGTERM).expect("started");
-        let ready =
-            || [address, ops].iter().all(|address| answers_ok(&address.to_string(), "/readyz"));
-        process.wait_until(PATIENCE, ready).expect("ready");
-        Self { process, address, closed: AtomicUsize::new(0), _directory: directory }
+        let process = started(&mut command, directory.path(), address, ops);
+        Self { process, command, address, ops, closed: AtomicUsize::new(0), directory }
+    }
+
+    /// Has it end as an operator does, and starts it once more at the same address.
+    pub(crate) fn restart(&mut self) {
+        self.process.stop().expect("it ends in time");
+        let ended = self.process.ended().expect("a status").expect("ended");
+        assert!(ended.success(), "{ended}: {}", self.process.log());
+        self.process = started(&mut self.command, self.directory.path(), self.address, self.ops);
     }
 
     pub(crate) fn log(&self) -> String {
@@ -228,7 +235,25 @@ impl AuthServer {
     }
 }
 
-async fn until(condition: impl Fn() -> bool) {
+/// Starts the process, and returns when it is ready.
+fn started(
+    command: &mut Command,
+    directory: &Path,
+    address: SocketAddr,
+    ops: SocketAddr,
+) -> Server {
+    // Where `cargo xtask test` searches for secrets when all is over.
+    let logs = std::env::var_os(xtask::test::LOGS);
+    let logs = logs.map_or_else(|| directory.to_owned(), PathBuf::from);
+    let log = logs.join(format!("load-{}.log", uuid::Uuid::now_v7()));
+    let mut process =
+        Server::start("auth-server", command, &log, Signal::SIGTERM).expect("started");
+    let ready = || [address, ops].iter().all(|address| answers_ok(&address.to_string(), "/readyz"));
+    process.wait_until(PATIENCE, ready).expect("ready");
+    process
+}
+
+pub(crate) async fn until(condition: impl Fn() -> bool) {
     let mut interval = interval(POLL);
     let met = async {
         while !condition() {
@@ -238,7 +263,7 @@ async fn until(condition: impl Fn() -> bool) {
     timeout(PATIENCE, met).await.expect("what was waited for has happened");
 }
 
-async fn new_database() -> String {
+pub(crate) async fn new_database() -> String {
     let server = std::env::var(xtask::test::DATABASE_URL).unwrap_or_else(|_| {
         panic!("{} is not set; run the tests with `cargo xtask test`", xtask::test::DATABASE_URL)
     });
@@ -254,7 +279,7 @@ async fn new_database() -> String {
     url.to_string()
 }
 
-async fn connect(
+pub(crate) async fn connect(
     server: SocketAddr,
     client: Ipv4Addr,
     receive_buffer: Option<u32>,
@@ -267,7 +292,7 @@ async fn connect(
     socket.connect(server).await
 }
 
-fn get(path: &str, token: Option<&str>) -> String {
+pub(crate) fn get(path: &str, token: Option<&str>) -> String {
     let token = authorization(token);
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n{token}Connection: close\r\n\r\n")
 }
@@ -281,12 +306,16 @@ fn post(path: &str, token: Option<&str>, body: &Value) -> String {
     )
 }
 
-fn authorization(token: Option<&str>) -> String {
+pub(crate) fn authorization(token: Option<&str>) -> String {
     token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"))
 }
 
 /// A request on a connection of its own.
-async fn exchange(server: SocketAddr, client: Ipv4Addr, request: &str) -> std::io::Result<Answer> {
+pub(crate) async fn exchange(
+    server: SocketAddr,
+    client: Ipv4Addr,
+    request: &str,
+) -> std::io::Result<Answer> {
     let mut stream = connect(server, client, None).await?;
     stream.write_all(request.as_bytes()).await?;
     read_answer(&mut stream).await

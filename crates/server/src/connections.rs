@@ -74,6 +74,13 @@ impl Connections {
         connection
     }
 
+    /// Returns when there is none any more. None may be admitted meanwhile.
+    pub(crate) async fn all_closed(&self) {
+        let all = u32::try_from(self.most).unwrap_or(u32::MAX);
+        // It is never closed.
+        let _ = self.places.acquire_many(all).await;
+    }
+
     async fn place(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {

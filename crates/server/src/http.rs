@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -16,8 +16,6 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use nix::sys::socket::sockopt::SndBuf;
-use nix::sys::socket::{Backlog, listen, setsockopt};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -33,6 +31,7 @@ use crate::admission::{Budget, Budgets, PROBES};
 use crate::component::TICK;
 use crate::connections::{Connection, Connections};
 use crate::host::{Shared, State};
+use crate::listener::Listener;
 use crate::metrics::{HasLevels, HttpMetrics, Level, Levels, Measured, Refusal, Values};
 
 /// Bytes of a body that are read. One more than the component accepts, so that
@@ -42,15 +41,14 @@ const BODY_BYTES: usize = 64 * 1024 + 1;
 /// Bytes of a head that are read; past it the answer is 431.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Bytes of a response that the kernel keeps for a client who does not read; it
-/// allocates twice as many. On its own it would take megabytes.
-const SEND_BUFFER: usize = 64 * 1024;
-
 /// How long the head of a request may take to arrive, from the end of the one before.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an instance may compute.
 const CPU_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long connections without a request may stay when the server stops, for one more.
+const LAST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How long requests in flight may take when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -136,46 +134,62 @@ impl Server {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> std::io::Result<()> {
-        // Tokio's queue has 128 places: a burst of connections fills it before the next
-        // is accepted, and then whoever comes is not heard for a second.
-        listen(&listener, Backlog::MAXCONN)?;
+        let listener = Listener::new(listener, Arc::clone(&self.connections))?;
         let graceful = GracefulShutdown::new();
-        for number in 0.. {
-            let accepted = tokio::select! {
-                accepted = accept(&listener, &self.connections, number) => accepted,
+        let take = |accepted: Option<_>| {
+            if let Some((stream, connection)) = accepted {
+                Arc::clone(&self).take(stream, connection, &graceful, shutdown.clone());
+            }
+        };
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => take(accepted),
                 () = shutdown.cancelled() => break,
-            };
-            let Some((stream, connection)) = accepted else {
-                continue;
-            };
-            let connection = Arc::new(connection);
-            let (server, requests_of) = (Arc::clone(&self), Arc::clone(&connection));
-            let service = service_fn(move |request| {
-                let (server, connection) = (Arc::clone(&server), Arc::clone(&requests_of));
-                async move {
-                    Ok::<_, std::convert::Infallible>(server.answer(request, &connection).await)
-                }
-            });
-            let http = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
-            let http = graceful.watch(http);
-            tokio::spawn(async move {
-                tokio::select! {
-                    result = http => if let Err(error) = result {
-                        tracing::debug!("connection: {error}");
-                    },
-                    () = connection.has_to_close() => {}
-                }
-            });
+            }
         }
-        drop(listener);
+        let connections = listener.close(take).await;
+        // Whoever uses a connection is told with the next answer that it was the last
+        // one: closed between two requests, it would swallow the second.
+        let _ = timeout(LAST_REQUEST, connections.all_closed()).await;
         if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
             tracing::warn!("stopped with requests in flight");
         }
         Ok(())
+    }
+
+    /// Serves a connection, in a task of its own.
+    fn take(
+        self: Arc<Self>,
+        stream: TcpStream,
+        connection: Connection,
+        graceful: &GracefulShutdown,
+        stopping: CancellationToken,
+    ) {
+        let connection = Arc::new(connection);
+        let requests_of = Arc::clone(&connection);
+        let service = service_fn(move |request| {
+            let (server, connection) = (Arc::clone(&self), Arc::clone(&requests_of));
+            let stopping = stopping.clone();
+            async move {
+                let response = server.answer(request, &connection).await;
+                let response = if stopping.is_cancelled() { last(response) } else { response };
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let http = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let http = graceful.watch(http);
+        tokio::spawn(async move {
+            tokio::select! {
+                result = http => if let Err(error) = result {
+                    tracing::debug!("connection: {error}");
+                },
+                () = connection.has_to_close() => {}
+            }
+        });
     }
 
     async fn answer(
@@ -215,6 +229,7 @@ impl Server {
         };
         measured.starts_now();
         let _serving = connection.serve();
+        let arrived = Instant::now();
         let budget = self.budgets.of(&head);
         let _turn = match budget.turn(self.limits.queue).await {
             Ok(turn) => turn,
@@ -223,7 +238,8 @@ impl Server {
                 return refuse(&OVERLOADED);
             }
         };
-        match timeout(self.limits.answer, self.run(Request::from_parts(head, body))).await {
+        let run = self.run(Request::from_parts(head, body), arrived.elapsed());
+        match timeout(self.limits.answer, run).await {
             Ok(Ok(response)) => {
                 if response.status() == StatusCode::TOO_MANY_REQUESTS {
                     self.metrics.refuse(budget.name, Refusal::TooManyAttempts);
@@ -243,8 +259,12 @@ impl Server {
     }
 
     /// Makes an instance, has it answer, and takes it down.
-    async fn run(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Full<Bytes>>> {
-        let (state, log) = State::new(Arc::clone(&self.shared));
+    async fn run(
+        &self,
+        request: Request<Full<Bytes>>,
+        queued: Duration,
+    ) -> anyhow::Result<Response<Full<Bytes>>> {
+        let (state, log) = State::new(Arc::clone(&self.shared), queued);
         let mut store = Store::new(self.component.engine(), state);
         store.limiter(State::limits);
         store.set_epoch_deadline(1);
@@ -327,28 +347,6 @@ impl HasLevels for Server {
 
 fn never(infallible: std::convert::Infallible) -> wasmtime_wasi_http::Error {
     match infallible {}
-}
-
-/// The next connection; `None` after a failure that may pass.
-async fn accept(
-    listener: &TcpListener,
-    connections: &Arc<Connections>,
-    number: u64,
-) -> Option<(TcpStream, Connection)> {
-    match listener.accept().await {
-        Ok((stream, client)) => {
-            // Responses are written at once; there is nothing to collect.
-            let _ = stream.set_nodelay(true);
-            let _ = setsockopt(&stream, SndBuf, &SEND_BUFFER);
-            Some((stream, connections.admit(client, number).await))
-        }
-        Err(error) => {
-            tracing::warn!("accept: {error}");
-            // No file descriptors, most likely: requests in flight will free some.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
 }
 
 /// The body, as far as it is read, and whether that is all of it.

@@ -10,6 +10,7 @@ pub mod component;
 mod connections;
 pub mod host;
 pub mod http;
+mod listener;
 pub mod manifest;
 mod metrics;
 mod routes;

@@ -186,6 +186,8 @@ async fn run(cli: Cli, limits: Limits) -> anyhow::Result<()> {
     let default_user =
         DefaultUser::new(cli.default_username, std::env::var("DEFAULT_PASSWORD").ok())?;
 
+    // From the first connection on, a signal must not end the process at once.
+    let stop_accepting = service::stop_on_signal()?;
     let listen = async |address: &str, flag: &str| {
         arguments::listen(address)
             .await
@@ -203,7 +205,6 @@ async fn run(cli: Cli, limits: Limits) -> anyhow::Result<()> {
     let mut registry = metrics::registry();
     server.register(&mut registry);
 
-    let stop_accepting = service::stop_on_signal()?;
     let stop_background = CancellationToken::new();
     tracing::info!(
         "serving on http://{}, health and metrics on http://{}",

@@ -14,6 +14,10 @@ pub const DATABASE_URL: &str = "TEST_DATABASE_URL";
 /// logs.
 pub const LOGS: &str = "TEST_LOGS";
 
+/// The variable with an `auth-sidecar` that makes the schema, and grants, for the tests,
+/// where that is to be another version's.
+pub const MIGRATE_WITH: &str = "TEST_MIGRATE_WITH";
+
 /// Runs the tests; `args` go to `cargo test`. Then searches what their processes have
 /// logged for secrets.
 ///

@@ -25,7 +25,7 @@ const WORKERS: u64 = 8;
 const SEED: &str = "MUTATIONS_SEED";
 
 /// A request before it is sent.
-struct Draft {
+pub(crate) struct Draft {
     method: String,
     /// With the query.
     target: String,
@@ -131,7 +131,22 @@ async fn work(service: Arc<Service>, root: Arc<str>, seed: u64, worker: u64) -> 
     tally
 }
 
-async fn send(service: &Service, draft: &Draft) -> Reply {
+/// A request for each operation of the document with which nothing is wrong: its name,
+/// whether it changes something, and the request. `root` is the token of an administrator.
+pub(crate) async fn one_of_each(service: &Service, root: &str) -> Vec<(String, bool, Draft)> {
+    let mut world = World::new(service, root, 0).await;
+    let mut rng = Rng::with_seed(1);
+    let mut drafts = Vec::new();
+    for (number, operation) in (0..).zip(&OPERATIONS) {
+        let draft = world.draft(&mut rng, operation, operation.caller, number, 0).await;
+        let changes = operation.method != "GET" && operation.template != "/introspect";
+        drafts.push((format!("{} {}", operation.method, operation.template), changes, draft));
+    }
+    drafts
+}
+
+/// Sends a request, and checks what is true of every response.
+pub(crate) async fn send(service: &Service, draft: &Draft) -> Reply {
     let mut request = service.request(&draft.method, &draft.target);
     for (name, value) in &draft.headers {
         request = request.header(name, value);

@@ -5,6 +5,7 @@ mod variables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -76,6 +77,8 @@ impl HasLevels for Shared {
 /// The state of one instance, which serves one request.
 pub struct State {
     shared: Arc<Shared>,
+    /// How long the request has waited for its turn.
+    queued: Duration,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     hooks: NoOutgoingRequests,
@@ -85,12 +88,13 @@ pub struct State {
 
 impl State {
     /// No arguments, no environment, no files, no network; standard error goes
-    /// to the returned pipe.
+    /// to the returned pipe. `queued` is how long the request has waited for its turn.
     #[must_use]
-    pub fn new(shared: Arc<Shared>) -> (Self, MemoryOutputPipe) {
+    pub fn new(shared: Arc<Shared>, queued: Duration) -> (Self, MemoryOutputPipe) {
         let log = MemoryOutputPipe::new(LOG_BYTES);
         let state = Self {
             shared,
+            queued,
             wasi: WasiCtx::builder().stderr(log.clone()).build(),
             http: WasiHttpCtx::new(),
             hooks: NoOutgoingRequests,

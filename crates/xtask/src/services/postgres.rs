@@ -23,6 +23,7 @@ pub struct Postgres {
     server: Server,
     port: u16,
     password: String,
+    data: PathBuf,
 }
 
 /// Whether a crash of the machine may lose what was committed.
@@ -86,7 +87,7 @@ impl Postgres {
         // SIGINT: disconnect clients, write everything, end ("fast shutdown").
         let log = home.directory().join("postgres.log");
         let server = Server::start("PostgreSQL", &mut command, &log, Signal::SIGINT)?;
-        let mut postgres = Self { server, port, password };
+        let mut postgres = Self { server, port, password, data };
         let mut probe = postgres.client("pg_isready")?;
         probe.arg("--quiet");
         postgres.server.wait_until(Duration::from_mins(1), || output(&mut probe).is_ok())?;
@@ -128,6 +129,31 @@ impl Postgres {
     /// The process.
     pub fn server(&mut self) -> &mut Server {
         &mut self.server
+    }
+
+    /// Sends a signal to every process of the cluster, such as SIGSTOP, after which it
+    /// accepts connections and answers none.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell which they are, or the server is gone.
+    pub fn signal_all(&self, signal: Signal) -> anyhow::Result<()> {
+        // The first of them first: it starts the others.
+        self.server.signal(signal)?;
+        let id = self.server.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))
+            .context("the processes of PostgreSQL")?;
+        for child in children.split_whitespace() {
+            // One that has ended meanwhile needs no signal.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.parse()?), signal);
+        }
+        Ok(())
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn data_directory(&self) -> &Path {
+        &self.data
     }
 
     fn create_database(&self) -> anyhow::Result<()> {

@@ -14,186 +14,46 @@
 
 #![expect(clippy::result_large_err, reason = "the error type of Spin's interface")]
 
+mod databases;
+mod pulse;
 mod values;
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
-};
+use deadpool_postgres::Object;
 use futures::TryStreamExt;
-use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
-use tokio_postgres::config::{Host as PgHost, SslMode};
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use wasmtime::component::Resource;
 
+pub use self::databases::Databases;
+use self::pulse::Pulse;
 use self::values::{columns, parameter, values};
 use super::State;
 use super::bindings::spin::postgres::postgres::{
     DbError, Error, Host, HostConnection, ParameterValue, QueryError, RowSet,
 };
-use crate::manifest::AllowedHosts;
-use crate::metrics::{HasLevels, Level, Values};
-
-/// How long a connection may take: to be made, or to become free.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long a statement may take. `statement_timeout` in the connection string
-/// ends it on the server, too.
+/// How long a statement may take on a server that answers. `statement_timeout` in the
+/// connection string ends it on the server, too.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pools of connections, one for each address, and where they may lead.
-pub struct Databases {
-    allowed: AllowedHosts,
-    connections: usize,
-    tls: MakeRustlsConnect,
-    pools: Mutex<HashMap<String, Pool>>,
-}
-
-impl Databases {
-    /// No connection is made yet. `connections` is the size of each pool;
-    /// `authorities` are trusted beside those of the system.
-    ///
-    /// # Errors
-    ///
-    /// When one of them is none, or TLS can't be set up.
-    pub fn new(
-        allowed: AllowedHosts,
-        connections: usize,
-        authorities: &[CertificateDer<'static>],
-    ) -> anyhow::Result<Self> {
-        let mut roots = rustls::RootCertStore::empty();
-        // From SSL_CERT_FILE where it is set, as in sqlx and Spin.
-        let loaded = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(loaded.certs);
-        for authority in authorities {
-            roots.add(authority.clone()).context("an authority of the database")?;
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("TLS")?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self {
-            allowed,
-            connections,
-            tls: MakeRustlsConnect::new(config),
-            pools: Mutex::default(),
-        })
-    }
-
-    async fn connect(&self, address: &str) -> Result<Object, Error> {
-        let mut config: Config =
-            address.parse().map_err(|error| failed_to_connect(format!("{error:?}")))?;
-        self.check_allowed(&config)?;
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        let pool = self.pool(address, config)?;
-        pool.get().await.map_err(|error| {
-            failed_to_connect(match error {
-                PoolError::Timeout(_) => format!(
-                    "no connection within {} seconds, all {} are in use",
-                    CONNECT_TIMEOUT.as_secs(),
-                    self.connections
-                ),
-                error => format!("{error:?}"),
-            })
-        })
-    }
-
-    /// Every host of a connection string has to be one that `spin.toml` allows.
-    fn check_allowed(&self, config: &Config) -> Result<(), Error> {
-        let ports = config.get_ports();
-        if config.get_hosts().is_empty() {
-            return Err(failed_to_connect("the connection string names no host".to_owned()));
-        }
-        for (place, host) in config.get_hosts().iter().enumerate() {
-            let PgHost::Tcp(host) = host else {
-                return Err(failed_to_connect("Unix sockets are not supported".to_owned()));
-            };
-            let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
-            if !self.allowed.permit(host, port) {
-                return Err(failed_to_connect(format!(
-                    "address postgres://{host}:{port} is not permitted"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn pool(&self, address: &str, config: Config) -> Result<Pool, Error> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = pools.get(address) {
-            return Ok(pool.clone());
-        }
-        // Nothing is left behind on a connection: there are no transactions, and
-        // no statement of the component changes a setting. So nothing is cleaned.
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = if config.get_ssl_mode() == SslMode::Disable {
-            Manager::from_config(config, NoTls, recycling)
-        } else {
-            Manager::from_config(config, self.tls.clone(), recycling)
-        };
-        let pool = Pool::builder(manager)
-            .max_size(self.connections)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts {
-                wait: Some(CONNECT_TIMEOUT),
-                create: Some(CONNECT_TIMEOUT),
-                recycle: Some(CONNECT_TIMEOUT),
-            })
-            .build()
-            .map_err(|error| failed_to_connect(format!("{error:?}")))?;
-        pools.insert(address.to_owned(), pool.clone());
-        Ok(pool)
-    }
-}
-
-impl HasLevels for Databases {
-    fn levels(&self) -> Vec<Level> {
-        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut in_use, mut idle, mut waiting) = (0, 0, 0);
-        for status in pools.values().map(Pool::status) {
-            in_use += status.size - status.available;
-            idle += status.available;
-            waiting += status.waiting;
-        }
-        let one = |name, help, value| Level { name, help, values: Values::One(value) };
-        vec![
-            Level {
-                name: "database_connections",
-                help: "Connections to PostgreSQL for requests, by state",
-                values: Values::By("state", vec![("in_use", in_use), ("idle", idle)]),
-            },
-            // The pool is made with the first request.
-            one(
-                "database_connections_limit",
-                "How many there may be",
-                self.connections * pools.len().max(1),
-            ),
-            one(
-                "database_connections_waiting",
-                "Requests that wait for one to become free",
-                waiting,
-            ),
-        ]
-    }
-}
+/// How long a server may take to be told that a statement is not waited for.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn failed_to_connect(reason: String) -> Error {
     Error::ConnectionFailed(reason)
 }
 
-/// A connection that the component holds; `None` once it is of no use any more.
-pub struct Connection(Option<Object>);
+/// A connection that the component holds.
+pub struct Connection {
+    /// `None` once it is of no use any more.
+    client: Option<Object>,
+    /// Of the server that it leads to.
+    pulse: Arc<Pulse>,
+}
 
 impl Host for State {}
 
@@ -202,9 +62,9 @@ impl HostConnection for State {
         &mut self,
         address: String,
     ) -> wasmtime::Result<Result<Resource<Connection>, Error>> {
-        let shared = std::sync::Arc::clone(&self.shared);
-        match shared.databases.connect(&address).await {
-            Ok(connection) => Ok(Ok(self.table.push(Connection(Some(connection)))?)),
+        let shared = Arc::clone(&self.shared);
+        match shared.databases.connect(&address, self.queued).await {
+            Ok(connection) => Ok(Ok(self.table.push(connection)?)),
             Err(error) => Ok(Err(error)),
         }
     }
@@ -218,16 +78,23 @@ impl HostConnection for State {
         if is_transaction_control(&statement) {
             wasmtime::bail!("transaction control: Spin would hand it on to the next request");
         }
-        let Some(client) = self.table.get_mut(&connection)?.0.take() else {
+        let held = self.table.get_mut(&connection)?;
+        let Some(client) = held.client.take() else {
             return Ok(Err(failed_to_connect("the connection was closed".to_owned())));
         };
-        let shared = std::sync::Arc::clone(&self.shared);
-        let busy = Busy { client: Some(client), tls: shared.databases.tls.clone() };
-        let Ok(answer) = timeout(STATEMENT_TIMEOUT, busy.query(&statement, &params)).await else {
-            let seconds = STATEMENT_TIMEOUT.as_secs();
-            return Ok(Err(text(format!("no answer within {seconds} seconds"))));
+        let pulse = Arc::clone(&held.pulse);
+        let busy = Busy { client: Some(client), tls: self.shared.databases.tls().clone() };
+        let answer = timeout(STATEMENT_TIMEOUT, busy.query(&statement, &params));
+        let answer = match pulse.during(answer).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) => {
+                let seconds = STATEMENT_TIMEOUT.as_secs();
+                return Ok(Err(text(format!("no answer within {seconds} seconds"))));
+            }
+            // It is not tried again: it may have run.
+            None => return Ok(Err(text(pulse::NO_ANSWER.to_owned()))),
         };
-        self.table.get_mut(&connection)?.0 = busy.done();
+        self.table.get_mut(&connection)?.client = busy.done();
         let rows = match answer {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(error)),
@@ -284,7 +151,7 @@ impl Drop for Busy {
         tokio::spawn(async move {
             let token = client.cancel_token();
             let cancelled = token.cancel_query(tls);
-            if !matches!(timeout(CONNECT_TIMEOUT, cancelled).await, Ok(Ok(()))) {
+            if !matches!(timeout(CANCEL_TIMEOUT, cancelled).await, Ok(Ok(()))) {
                 tracing::warn!("a statement that nobody waits for could not be cancelled");
             }
         });
@@ -389,7 +256,7 @@ mod tests {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let environment = Environment::new(&BTreeMap::from(values)).expect("complete");
-        State::new(Arc::new(Shared::new(environment, 2).expect("a host"))).0
+        State::new(Arc::new(Shared::new(environment, 2).expect("a host")), Duration::ZERO).0
     }
 
     /// A connection is used once more: a resource handle is not `Clone`.
