@@ -11,8 +11,9 @@ use crate::http::Response;
 
 const SQL: &str = include_str!("readyz.sql");
 
-/// The newest migration that the statements of this version rely on. A newer
-/// schema is fine: migrations only add (migrations/README.md).
+/// The newest migration that the statements of this version rely on: the oldest schema
+/// that it works with, not the newest that there is. A newer one is fine: migrations
+/// only add (migrations/README.md).
 pub(crate) const SCHEMA_VERSION: i64 = 8;
 
 #[derive(Deserialize)]

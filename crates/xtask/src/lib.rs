@@ -17,6 +17,7 @@ mod subject;
 pub mod test;
 pub mod torture;
 pub mod up;
+pub mod upgrade;
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::artifacts::Profile;
-use xtask::{artifacts, bench, check, fuzz, fuzz_api, install, interop, test, torture, up};
+use xtask::{
+    artifacts, bench, check, fuzz, fuzz_api, install, interop, test, torture, up, upgrade,
+};
 
 /// Build, run and test edd-cloud-auth.
 #[derive(Parser)]
@@ -43,6 +45,20 @@ enum Command {
         /// Arguments for `cargo test`
         #[arg(last = true)]
         args: Vec<String>,
+    },
+    /// Run the end-to-end tests of the last two releases on the schema of this version,
+    /// and those of this version on the schemas of theirs
+    ///
+    /// Without a release there is nothing to do. The other version is checked out into a
+    /// directory of its own and built in target/upgrade, which takes a while the first
+    /// time.
+    Upgrade {
+        /// Another version than the last two: a commit; can be given several times
+        #[arg(long, value_name = "REV")]
+        from: Vec<String>,
+        /// Names of tests, or parts of them: only these
+        #[arg(last = true)]
+        names: Vec<String>,
     },
     /// Check formatting, dependencies, lints and every SQL statement
     ///
@@ -175,6 +191,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Test { args } => test::run(&args),
+        Command::Upgrade { from, names } => upgrade::run(&from, &names),
         Command::Check => check::run(),
         Command::Interop => interop::verify(),
         Command::Fuzz { seconds } => fuzz::fuzz(seconds),
