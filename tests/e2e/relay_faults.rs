@@ -11,7 +11,7 @@ use edd_auth_sidecar::nats::Nats;
 use edd_auth_sidecar::publish::{Fate, Publisher};
 use edd_auth_sidecar::relay::Relay;
 use edd_auth_sidecar::stream::{self, Link};
-use edd_auth_sidecar::{lock, outbox};
+use edd_auth_sidecar::{lock, outbox, status};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
@@ -392,6 +392,14 @@ async fn what_is_too_large_is_set_aside_and_holds_up_its_own_entity_only() {
     assert!(matches!(&aside[..], [(kind, why)] if kind == "UserUpdated" && !why.is_empty()));
     assert_eq!(service.count("outbox where published_at is null").await, 2);
     assert_eq!(relay.metrics.rows_set_aside.get(), 1);
+    // What waits for an operator does not look like an outage.
+    let mut connection = service.database_as_sidecar().await;
+    sqlx::query("update outbox set occurred_at = now() - interval '1 hour'")
+        .execute(&mut service.database().await)
+        .await
+        .expect("updated");
+    let depth = outbox::depth(&mut connection).await.expect("measured");
+    assert_eq!((depth.backlog, depth.age_seconds, depth.set_aside), (1, 0, 1));
     // Nothing changes by itself.
     assert_eq!(relay.once().await.expect("published"), 0);
 
@@ -571,14 +579,23 @@ async fn an_entity_that_jetstream_does_not_take_for_now_holds_up_nobody() {
     create_stream(&nats, one_each).await;
     let admin = service.login_admin().await;
     let ada = public_id(&service.create_user(&admin, "ada").await);
-    rename(&service, &admin, &ada, "one").await;
-    rename(&service, &admin, &ada, "two").await;
+    let bob = public_id(&service.create_user(&admin, "bob").await);
+    for user in [&ada, &bob] {
+        rename(&service, &admin, user, "one").await;
+        rename(&service, &admin, user, "two").await;
+    }
     backlog(&service, 3_000).await;
     let relay = relay(&service, &nats);
-    let refused = relay.once().await.expect_err("one waits").to_string();
+    let refused = relay.once().await.expect_err("two wait").to_string();
     assert!(refused.starts_with("events were not acknowledged: "), "{refused}");
-    assert_eq!(service.count("outbox where published_at is null").await, 1);
-    assert_eq!(service.count("outbox where last_error is not null and attempts > 0").await, 1);
+    assert_eq!(service.count("outbox where published_at is null").await, 2);
+    assert_eq!(service.count("outbox where last_error is not null and attempts > 0").await, 2);
+    let told = status::database(&mut service.database().await).await.expect("a status");
+    assert!(told.contains("not taken: "), "{told}");
+    // Alone, they are no reason to begin anew either.
+    service.login_admin().await;
+    relay.once().await.expect_err("two wait");
+    assert_eq!(service.count("outbox where published_at is null").await, 2);
 }
 
 #[tokio::test]

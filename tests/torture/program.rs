@@ -47,7 +47,7 @@ impl Program {
     /// A program that is not started yet.
     pub(crate) fn new(start: Start, to_postgres: Proxy, to_nats: Proxy) -> Self {
         let (process, memory) = (Mutex::default(), AtomicU64::default());
-        Self { start, to_postgres, to_nats, process, memory }
+        Self { start, process, to_postgres, to_nats, memory }
     }
 
     /// `auth-server` or `auth-sidecar`.

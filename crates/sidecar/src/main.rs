@@ -79,9 +79,9 @@ enum Command {
     Drop(Drop),
     /// Compare outbox and stream, and publish again what the stream has lost
     ///
-    /// For a stream that was restored, or whose server was killed, and for a database that was
-    /// restored to an earlier point (see --announce). Safe while the relay runs; what is
-    /// published again keeps its id. An event that was deleted from the stream by hand is
+    /// For a stream that was restored, or has lost something in the middle, and for a
+    /// database that was restored to an earlier point (see --announce). Safe while the
+    /// relay runs; what is published again keeps its id. An event that was deleted from the stream by hand is
     /// taken for a duplicate until the duplicate window is over: run it again then.
     ///
     /// Exit code 0: nothing was wrong, or all of it was mended. 3: something is left:

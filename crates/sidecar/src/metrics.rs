@@ -75,7 +75,7 @@ impl Metrics {
             backlog_age_seconds: add_seconds(
                 &mut r,
                 "outbox_backlog_age",
-                "Age of the oldest event that waits to be published",
+                "Age of the oldest event that waits and is not held up by one that was set aside",
                 Gauge::default(),
             ),
             set_aside: add(&mut r, "outbox_set_aside", "Outbox rows that are set aside now"),

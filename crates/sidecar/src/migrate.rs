@@ -33,26 +33,27 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
 /// the program has been here. [`NotAllowed`] when something is missing and the
 /// connection's role may not change the schema.
 pub async fn apply(connection: &mut PgConnection) -> anyhow::Result<Vec<i64>> {
-    let mut before = applied(connection).await?;
+    let mut new = Vec::new();
     let mut migrator = migrator();
     // A newer version has migrated already: migrations only add, so this one works.
     migrator.set_ignore_missing(true);
     // sqlx begins with the table of its own, for which one must be allowed to create
     // tables even if it is there. The sidecar's role is not.
-    if before.is_empty() || !is_current(connection, &migrator).await? {
+    if applied(connection).await?.is_empty() || !is_current(connection, &migrator).await? {
         // sqlx's own lock, which can be held twice: who waits here for another process has
         // applied nothing of what that one does meanwhile.
         connection.lock().await?;
-        before = applied(connection).await?;
+        let before = applied(connection).await?;
         migrator.run(&mut *connection).await.map_err(|error| {
             let found = before.last().copied().unwrap_or(0);
             if is_refused(&error) { NotAllowed { found }.into() } else { anyhow::Error::new(error) }
         })?;
+        new = applied(connection).await?;
+        new.retain(|version| !before.contains(version));
         connection.unlock().await?;
     }
     canonicalize_usernames(connection).await?;
-    let after = applied(connection).await?;
-    Ok(after.into_iter().filter(|version| !before.contains(version)).collect())
+    Ok(new)
 }
 
 /// Computes `users.canonical_username` for rows that have none: those from before

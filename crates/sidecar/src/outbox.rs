@@ -311,10 +311,27 @@ pub struct Depth {
     /// it is never less than there are, and too much by what was published between the
     /// oldest and the newest of them.
     pub backlog: i64,
-    /// Age of the oldest of them in seconds, 0 when there is none.
+    /// Age of the oldest of them in seconds that does not stand behind one that was set
+    /// aside; 0 when there is none.
     pub age_seconds: i64,
     /// Rows that were set aside.
     pub set_aside: i64,
+}
+
+/// Why the oldest row that has failed, and waits, was not taken the last time.
+///
+/// # Errors
+///
+/// A database error.
+pub async fn last_failure(connection: &mut PgConnection) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar(
+        "select last_error from outbox \
+         where published_at is null and set_aside_at is null and attempts > 0 \
+         order by id limit 1",
+    )
+    .fetch_optional(connection)
+    .await
+    .map(Option::flatten)
 }
 
 /// Measures the outbox, by its partial indexes only: published rows stay for
@@ -332,18 +349,26 @@ pub async fn depth(connection: &mut PgConnection) -> sqlx::Result<Depth> {
         "with waiting as not materialized (\
              select id, occurred_at from outbox where published_at is null and set_aside_at is null\
          ), oldest as (\
-             select id, occurred_at from waiting order by id limit 1\
+             select id from waiting order by id limit 1\
+         ), aside as (\
+             select from outbox where set_aside_at is not null order by id limit 10001\
+         ), oldest_free as (\
+             select occurred_at from outbox \
+             where published_at is null and set_aside_at is null and not exists (\
+                 select from outbox as earlier \
+                 where earlier.published_at is null and earlier.set_aside_at is not null \
+                   and earlier.entity_id = outbox.entity_id and earlier.id < outbox.id \
+                 offset 0) \
+             order by id limit 1\
          ), counted as (\
              select count(*) as rows from (select from waiting order by id limit 10001) as first\
          ) \
          select case when rows <= 10000 then rows \
                      else (select id from waiting order by id desc limit 1) \
                           - (select id from oldest) + 1 end, \
-                coalesce((select floor(extract(epoch from now() - occurred_at)) from oldest), 0)\
-                    ::bigint, \
-                (select count(*) from (\
-                     select from outbox where set_aside_at is not null order by id limit 10001\
-                 ) as aside) \
+                coalesce((select floor(extract(epoch from now() - occurred_at)) \
+                          from oldest_free), 0)::bigint, \
+                (select count(*) from aside) \
          from counted",
     )
     .fetch_one(connection)

@@ -72,7 +72,7 @@ impl<'a> Publisher<'a> {
                     Ok(last) => last.map_or(0, |last| last.sequence),
                     Err(error) => {
                         let reason = format!("the last message of the subject: {error:#}");
-                        let is_answered = self.link.is_refused(LAST_MESSAGE_API);
+                        let is_answered = !self.may_look();
                         return Fate::Unknown { reason, is_answered };
                     }
                 },
@@ -84,6 +84,12 @@ impl<'a> Publisher<'a> {
         }
         let reason = "somebody else publishes on the subject".to_owned();
         Fate::Unknown { reason, is_answered: true }
+    }
+
+    /// Whether the last message of a subject can be looked up: the NATS user may lack the
+    /// right.
+    pub fn may_look(&self) -> bool {
+        !self.link.is_refused(LAST_MESSAGE_API)
     }
 
     /// The first sequence of new messages that an older one had, if there is one: then the

@@ -40,6 +40,9 @@ pub async fn database(connection: &mut PgConnection) -> anyhow::Result<String> {
             depth.age_seconds
         )?,
     }
+    if let Some(reason) = outbox::last_failure(connection).await? {
+        writeln!(text, "           not taken: {reason}")?;
+    }
     if depth.set_aside > 0 {
         writeln!(text, "set aside: {} rows; the first of them:", depth.set_aside)?;
     }

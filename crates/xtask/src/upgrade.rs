@@ -19,8 +19,19 @@ const RIGHTS: &str = "least_privilege::";
 
 /// Tests of what comes with the schema, and is never run on an older one: the background
 /// tasks, which migrate first.
-const BACKGROUND: [&str; 7] =
-    ["events::", "housekeeping::", "import::", "processes::", "relay::", "secrets::", "snapshot::"];
+const BACKGROUND: [&str; 11] = [
+    "events::",
+    "housekeeping::",
+    "import::",
+    "operations::",
+    "processes::",
+    "reconcile::",
+    "relay::",
+    "relay_faults::",
+    "secrets::",
+    "set_aside::",
+    "snapshot::",
+];
 
 /// Runs, for each version, its end-to-end tests on the schema of this one, and the tests
 /// of this one on its schema. Without versions: the last two that were released, which

@@ -4,19 +4,22 @@
 //! used again once it was lost ([`crate::stream`]). Before it publishes anything new, it
 //! publishes again what JetStream has acknowledged and lost.
 
+mod cooling;
 mod restore;
+mod servers;
 mod wave;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::cooling::Cooling;
+use self::servers::Servers;
 use crate::backoff::Backoff;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
@@ -31,12 +34,6 @@ const STANDBY_INTERVAL: Duration = Duration::from_millis(500);
 /// lost with its connection. And so often PostgreSQL hears of it, which would end its
 /// connection otherwise.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How long an entity is left alone when JetStream has not taken its event.
-const COOLING_TIME: Duration = Duration::from_secs(5);
-
-/// So many entities that are left alone mean that it is not about any of them.
-const MAX_COOLING: usize = 500;
 
 /// How long the backlog is worked on after a shutdown was asked for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,9 +95,14 @@ impl Relay {
                 Err(RelayError::NotLeader) => STANDBY_INTERVAL,
                 Err(error) => {
                     let reason = error.to_string();
-                    // The link has said it already.
-                    if !matches!(error, RelayError::Disconnected) && backoff.is_news(&reason) {
-                        tracing::warn!("relay: {reason}; trying again and again");
+                    match error {
+                        // The link has said it already.
+                        RelayError::Disconnected => {}
+                        _ if !backoff.is_news(&reason) => {}
+                        RelayError::Nats(_) => {
+                            tracing::warn!("{reason}; trying again and again");
+                        }
+                        _ => tracing::warn!("relay: {reason}; trying again and again"),
                     }
                     if !error.leaves_link() {
                         link = None;
@@ -154,7 +156,7 @@ impl Relay {
         }
         .await;
         leader.resign().await;
-        match cooling.reason {
+        match cooling.reason_of_those_left() {
             Some(reason) => published.and(Err(unacknowledged(reason))),
             None => published,
         }
@@ -172,11 +174,18 @@ impl Relay {
             // The old one ends before there is a new one.
             *link = None;
         }
-        let link = match link {
-            Some(link) => link,
-            None => link.insert(self.open(servers.next()).await?),
+        let ready = async {
+            let link = match link {
+                Some(link) => link,
+                None => link.insert(self.open(servers.next()).await?),
+            };
+            Ok::<_, RelayError>((link, self.elect().await?))
         };
-        let mut leader = self.elect().await?;
+        // Nothing was begun that can't be dropped.
+        let (link, mut leader) = tokio::select! {
+            ready = ready => ready?,
+            () = shutdown.cancelled() => return Ok(()),
+        };
         self.metrics.leader.set(1);
         let led = async {
             let mut publisher = self.publisher(&mut leader, link, shutdown).await?;
@@ -277,57 +286,4 @@ impl RelayError {
 /// For an answer of JetStream.
 fn unacknowledged(reason: String) -> RelayError {
     RelayError::Unacknowledged { reason, is_answered: true }
-}
-
-/// Entities whose events JetStream does not take for now, while it takes others: they are
-/// left alone for a while, so that nobody else waits for them.
-#[derive(Default)]
-struct Cooling {
-    until: HashMap<String, Instant>,
-    /// Why the latest of them is one.
-    reason: Option<String>,
-}
-
-impl Cooling {
-    fn add(&mut self, entity: String, reason: String) {
-        self.until.insert(entity, Instant::now() + COOLING_TIME);
-        self.reason = Some(reason);
-    }
-
-    fn is_full(&self) -> bool {
-        self.until.len() > MAX_COOLING
-    }
-
-    /// Those that are left alone now.
-    fn entities(&mut self) -> Vec<String> {
-        let now = Instant::now();
-        self.until.retain(|_, until| *until > now);
-        self.until.keys().cloned().collect()
-    }
-}
-
-/// The servers of NATS, one after the other.
-struct Servers {
-    first: ServerAddr,
-    known: Vec<ServerAddr>,
-    attempts: usize,
-}
-
-impl Servers {
-    fn new(first: ServerAddr) -> Self {
-        Self { first, known: Vec::new(), attempts: 0 }
-    }
-
-    /// The server of `NATS_URL`, then the others that it has told of.
-    fn next(&mut self) -> ServerAddr {
-        let place = self.attempts % (self.known.len() + 1);
-        self.attempts += 1;
-        place.checked_sub(1).map_or(&self.first, |place| &self.known[place]).clone()
-    }
-
-    /// After a success: the servers that are known by now.
-    fn learn(&mut self, servers: &[ServerAddr]) {
-        self.attempts = 0;
-        self.known = servers.iter().filter(|server| **server != self.first).cloned().collect();
-    }
 }

@@ -18,6 +18,9 @@ const AT_ONCE: usize = 100;
 /// Longest time that passes before they are.
 const AT_ONCE_TIME: Duration = Duration::from_secs(LEASE.as_secs() / 2);
 
+/// How often it is said how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// What became of some lost events.
 #[derive(Default)]
 struct Restored {
@@ -45,7 +48,12 @@ impl Relay {
         mut lost: &[i64],
         stop: &CancellationToken,
     ) -> Result<(), RelayError> {
+        let (all, mut said) = (lost.len(), Instant::now());
         while !lost.is_empty() && !stop.is_cancelled() {
+            if said.elapsed() >= PROGRESS_INTERVAL {
+                said = Instant::now();
+                tracing::info!("relay: {} of {all} lost events are back", all - lost.len());
+            }
             let some = lost.len().min(AT_ONCE);
             let rows = leader.rows(&lost[..some]).await?;
             let restored = self.restore_some(leader, publisher, rows).await?;
@@ -59,8 +67,8 @@ impl Relay {
                 return Err(failure);
             }
             // Rows may be gone by now.
-            let last = lost.iter().position(|id| Some(*id) == restored.last);
-            lost = &lost[last.map_or(some, |last| last + 1)..];
+            let place = lost.iter().position(|id| Some(*id) == restored.last);
+            lost = &lost[place.map_or(some, |place| place + 1)..];
         }
         Ok(())
     }
@@ -98,6 +106,10 @@ impl Relay {
                 Fate::Refused(reason) => {
                     restored.behind.push(id);
                     restored.refused.push((id, reason));
+                }
+                // It waits as one of a wave would, and is no reason for all others to wait.
+                Fate::Unknown { is_answered: true, .. } if !publisher.may_look() => {
+                    restored.behind.push(id);
                 }
                 Fate::Unknown { reason, is_answered } => {
                     restored.failure = Some(RelayError::Unacknowledged { reason, is_answered });

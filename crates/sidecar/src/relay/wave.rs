@@ -84,7 +84,8 @@ impl Relay {
 
     /// Publishes the queues in waves: one event of each entity is in flight, and
     /// the next one follows when it is acknowledged and marked. Entities don't
-    /// wait for each other's failures; an entity waits for its own.
+    /// wait for each other's failures; an entity waits for its own. Returns how many events
+    /// were stored.
     pub(super) async fn publish(
         &self,
         leader: &mut Leader,
@@ -93,7 +94,7 @@ impl Relay {
         cooling: &mut Cooling,
         stop: &CancellationToken,
     ) -> Result<usize, RelayError> {
-        let (started, mut published) = (Instant::now(), 0);
+        let (started, mut count) = (Instant::now(), 0);
         while !queues.is_empty() && started.elapsed() < TURN && !stop.is_cancelled() {
             let wave: Vec<Waiting> = queues.iter_mut().filter_map(VecDeque::pop_front).collect();
             let until = leader.certain_until();
@@ -115,7 +116,7 @@ impl Relay {
                     Fate::Refused(reason) => outcome.refused.push((id, reason)),
                     Fate::Unknown { reason, is_answered } => {
                         if is_answered {
-                            cooling.add(event.metadata.entity_id, reason.clone());
+                            cooling.add(event.metadata.entity_id, &reason);
                         } else {
                             unanswered.get_or_insert_with(|| reason.clone());
                         }
@@ -123,20 +124,19 @@ impl Relay {
                     }
                 }
             }
-            self.note(leader, &outcome).await?;
-            published += outcome.stored.len();
+            let noted = self.note(leader, &outcome).await;
             if let Some(reason) = unanswered {
                 return Err(RelayError::Unacknowledged { reason, is_answered: false });
             }
-            // It is not about any of them.
-            let is_general = outcome.stored.is_empty() && outcome.failed.len() > 1;
-            if let (true, Some(reason)) = (is_general || cooling.is_full(), &cooling.reason) {
-                return Err(unacknowledged(reason.clone()));
+            noted?;
+            count += outcome.stored.len();
+            if cooling.is_full() {
+                return Err(unacknowledged(cooling.reason.clone().unwrap_or_default()));
             }
             queues = survivors;
             queues.retain(|queue| !queue.is_empty());
         }
-        Ok(published)
+        Ok(count)
     }
 
     /// Writes down what became of a wave.

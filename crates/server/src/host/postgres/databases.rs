@@ -31,7 +31,7 @@ const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long it may take to show that.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+const CHECK_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// After so long without traffic the system asks whether the other side is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
