@@ -11,6 +11,9 @@ use xtask::proxy::{Mode, Proxy};
 use crate::server::{Answer, AuthServer, exchange, get, new_database, until};
 use crate::{PROMPT, alone, memory_budget};
 
+/// How much longer what the server says to the database takes, and what it is told.
+const EACH_WAY: Duration = Duration::from_millis(250);
+
 /// Requests that are worked on at once, and connections to the database for them.
 const BOUND: usize = 16;
 
@@ -38,7 +41,7 @@ async fn a_slow_database_is_no_reason_for_more_than_the_bound() {
     let token = server.login_admin().await;
     let me = get("/me", Some(&token));
 
-    link.set(Mode::Delay(Duration::from_millis(500)));
+    link.set(Mode::Delay(EACH_WAY));
     let (most, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let watch = async {
         let mut interval = interval(Duration::from_millis(20));

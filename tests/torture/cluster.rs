@@ -14,11 +14,11 @@ use tokio::runtime::Handle;
 use url::Url;
 use xtask::artifacts::Artifacts;
 use xtask::process::output;
+use xtask::proxy::Proxy;
 use xtask::secrets::{ADMIN_PASSWORD, JWT_SECRET, SERVICE_API_KEY};
 
 use crate::jetstream;
 use crate::program::{Program, Start};
-use crate::proxy::Proxy;
 use crate::schedule::{PROGRAMS, SERVERS, Victim};
 use crate::servers::{Servers, address_of};
 
@@ -65,8 +65,8 @@ impl Cluster {
         runtime.block_on(jetstream::create_stream(&nats))?;
         let mut programs = Vec::new();
         for number in 0..PROGRAMS {
-            let to_postgres = runtime.block_on(Proxy::start(address_of(&database)?))?;
-            let to_nats = runtime.block_on(Proxy::start(address_of(&nats)?))?;
+            let to_postgres = Proxy::start(address_of(&database)?)?;
+            let to_nats = Proxy::start(address_of(&nats)?)?;
             let start = start(number, directory.path(), &database, &to_postgres, &to_nats)?;
             programs.push(Program::new(start, to_postgres, to_nats));
         }

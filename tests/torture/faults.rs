@@ -7,11 +7,11 @@ use anyhow::ensure;
 use nix::sys::signal::Signal;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use xtask::proxy::Mode;
 
 use crate::cluster::Cluster;
 use crate::jetstream;
 use crate::program::Program;
-use crate::proxy::Link;
 use crate::schedule::{Action, Fault, Kind, Victim};
 use crate::servers::signal_all;
 use crate::unsynced::cut_off;
@@ -50,12 +50,12 @@ impl Scene<'_> {
                 let program = if fault.of_leader { self.leader()? } else { program };
                 let link = program.link(victim);
                 link.set(match action {
-                    Action::Cut => Link::Cut,
-                    Action::BlackHole => Link::BlackHole,
-                    _ => Link::Slow(fault.delay),
+                    Action::Cut => Mode::Reset,
+                    Action::BlackHole => Mode::BlackHole,
+                    _ => Mode::Delay(fault.delay),
                 });
                 self.pause(fault.lasts);
-                link.set(Link::Open);
+                link.set(Mode::Forward);
             }
         }
         Ok(0)

@@ -13,7 +13,6 @@ mod figures;
 mod history;
 mod jetstream;
 mod program;
-mod proxy;
 mod schedule;
 mod servers;
 mod unsynced;

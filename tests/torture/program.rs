@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use nix::sys::signal::Signal;
 use xtask::process::{Server, answers_ok, get};
+use xtask::proxy::{Mode, Proxy};
 
-use crate::proxy::{Link, Proxy};
 use crate::schedule::Victim;
 
 /// How long a process that was killed may take to be gone.
@@ -127,8 +127,8 @@ impl Program {
     ///
     /// When it can't be started.
     pub(crate) fn heal(&self) -> anyhow::Result<()> {
-        self.to_postgres.set(Link::Open);
-        self.to_nats.set(Link::Open);
+        self.to_postgres.set(Mode::Forward);
+        self.to_nats.set(Mode::Forward);
         if self.check().is_ok() && self.process().is_some() {
             return self.signal(Signal::SIGCONT);
         }
