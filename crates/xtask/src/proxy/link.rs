@@ -47,6 +47,18 @@ impl Link {
         Self { client, server: OnceLock::new(), cut: cut.into(), stranded: false.into() }
     }
 
+    /// Has both sides see a reset once the threads have let go of it. Whoever calls this
+    /// holds the state, and tells those who wait afterwards.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        for stream in [Some(&self.client), self.server.get()].into_iter().flatten() {
+            let _ = setsockopt(stream, sockopt::Linger, &at_once);
+            // Wakes who reads here, and tells the other side nothing.
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+    }
+
     fn is_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
     }
@@ -133,25 +145,19 @@ impl Shared {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let waited = self.changed.wait_while(state, |state| {
-            let closed = matches!(state.mode, Mode::BlackHole | Mode::Reset);
-            !link.is_cut() && (closed || link.stranded.load(Ordering::SeqCst))
+            let stranded = link.stranded.load(Ordering::SeqCst);
+            !link.is_cut() && (stranded || state.mode == Mode::BlackHole)
         });
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         link.check()
     }
 
-    /// Has both sides of a connection see a reset once its threads have let go of it.
+    /// Cuts one connection.
     pub(super) fn cut(&self, link: &Link) {
-        let guard = self.lock();
-        link.cut.store(true, Ordering::SeqCst);
-        drop(guard);
+        let state = self.lock();
+        link.cut();
+        drop(state);
         self.changed.notify_all();
-        let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-        for stream in [Some(&link.client), link.server.get()].into_iter().flatten() {
-            let _ = setsockopt(stream, sockopt::Linger, &at_once);
-            // Wakes who reads here, and tells the other side nothing.
-            let _ = stream.shutdown(Shutdown::Read);
-        }
     }
 }
 

@@ -64,11 +64,13 @@ impl Proxy {
 
     /// Changes what happens from now on, to connections that there are, too.
     pub fn set(&self, mode: Mode) {
-        self.shared.lock().mode = mode;
-        self.shared.changed.notify_all();
+        let mut state = self.shared.lock();
+        state.mode = mode;
         if mode == Mode::Reset {
-            self.cut();
+            state.links.values().for_each(|link| link.cut());
         }
+        drop(state);
+        self.shared.changed.notify_all();
     }
 
     /// Says where the target is now, or that it is nowhere, and connections are reset.
@@ -79,19 +81,15 @@ impl Proxy {
 
     /// Resets all connections that there are.
     pub fn cut(&self) {
-        let links: Vec<Arc<Link>> = self.shared.lock().links.values().cloned().collect();
-        for link in &links {
-            self.shared.cut(link);
-        }
+        self.shared.lock().links.values().for_each(|link| link.cut());
+        self.shared.changed.notify_all();
     }
 
     /// Hands on nothing more on the connections that there are, whatever the mode, as a
     /// firewall does that has forgotten them.
     pub fn strand(&self) {
         let state = self.shared.lock();
-        for link in state.links.values() {
-            link.stranded.store(true, Ordering::SeqCst);
-        }
+        state.links.values().for_each(|link| link.stranded.store(true, Ordering::SeqCst));
     }
 
     /// How many connections there are now.
@@ -281,6 +279,8 @@ mod tests {
             let client = connected(&proxy);
             let (server, _) = listener.accept().expect("a connection");
             proxy.set(Mode::BlackHole);
+            say(&client);
+            assert_silent(&client);
             if reset {
                 let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
                 setsockopt(&server, sockopt::Linger, &at_once).expect("set");
@@ -309,16 +309,28 @@ mod tests {
     #[test]
     fn what_is_cut_is_reset_even_in_a_black_hole() {
         let proxy = proxy();
-        for mode in [Mode::Forward, Mode::BlackHole] {
-            let stream = connected(&proxy);
-            assert_works(&stream);
-            proxy.set(mode);
-            say(&stream);
+        let (one, other) = (connected(&proxy), connected(&proxy));
+        assert_works(&one);
+        assert_works(&other);
+        let cut = |stream: &TcpStream| {
             proxy.cut();
-            assert_reset(&stream);
+            assert_reset(stream);
             until(|| proxy.connections() == 0);
-            proxy.set(Mode::Forward);
-        }
+        };
+        cut(&one);
+        assert_reset(&other);
+
+        let before = connected(&proxy);
+        assert_works(&before);
+        proxy.set(Mode::BlackHole);
+        say(&before);
+        assert_silent(&before);
+        cut(&before);
+        // One that waits before there is a server.
+        let during = connected(&proxy);
+        assert_silent(&during);
+        cut(&during);
+        proxy.set(Mode::Forward);
         assert_works(&connected(&proxy));
     }
 
@@ -364,10 +376,14 @@ mod tests {
     #[test]
     fn what_resets_takes_nothing() {
         let proxy = proxy();
-        let before = connected(&proxy);
+        let (before, held) = (connected(&proxy), connected(&proxy));
         assert_works(&before);
+        assert_works(&held);
+        proxy.set(Mode::BlackHole);
+        say(&held);
+        assert_silent(&held);
         proxy.set(Mode::Reset);
-        for stream in [before, connected(&proxy)] {
+        for stream in [before, held, connected(&proxy)] {
             assert_reset(&stream);
         }
         proxy.set(Mode::Forward);
