@@ -116,6 +116,7 @@ impl Databases {
                 )));
             }
             Some(Ok(Ok(Err(PoolError::Backend(error))))) => {
+                pulse.heard_in(&error);
                 return Err(failed_to_connect(display_chain(&error)));
             }
             Some(Ok(Ok(Err(error)))) => return Err(failed_to_connect(error.to_string())),
@@ -179,6 +180,7 @@ impl Databases {
                 create: Some(CREATE_TIMEOUT),
                 recycle: Some(CHECK_TIMEOUT),
             })
+            .post_create(hear(Arc::clone(pulse)))
             .pre_recycle(check(Arc::clone(pulse)))
             .build()
             .map_err(|error| failed_to_connect(format!("{error:?}")))
@@ -216,6 +218,14 @@ impl HasLevels for Databases {
     }
 }
 
+/// A connection that was made was made by both sides.
+fn hear(pulse: Arc<Pulse>) -> Hook {
+    Hook::sync_fn(move |_, _| {
+        pulse.heard();
+        Ok(())
+    })
+}
+
 /// Keeps a connection in the pool from being used when it leads nowhere any more: a
 /// statement that is sent there may have run or not, and could not be tried again.
 fn check(pulse: Arc<Pulse>) -> Hook {
@@ -230,7 +240,10 @@ fn check(pulse: Arc<Pulse>) -> Hook {
                 return Ok(());
             }
             match timeout(CHECK_TIMEOUT, client.simple_query("")).await {
-                Ok(Ok(_)) => Ok(()),
+                Ok(Ok(_)) => {
+                    pulse.heard();
+                    Ok(())
+                }
                 Ok(Err(error)) => Err(HookError::Backend(error)),
                 Err(_) => {
                     // Whatever has swallowed this one has swallowed those beside it.

@@ -83,7 +83,8 @@ impl HostConnection for State {
             return Ok(Err(failed_to_connect("the connection was closed".to_owned())));
         };
         let pulse = Arc::clone(&held.pulse);
-        let busy = Busy { client: Some(client), tls: self.shared.databases.tls().clone() };
+        let tls = self.shared.databases.tls().clone();
+        let busy = Busy { client: Some(client), pulse: Arc::clone(&pulse), tls };
         let answer = timeout(STATEMENT_TIMEOUT, busy.query(&statement, &params));
         let answer = match pulse.during(answer).await {
             Some(Ok(answer)) => answer,
@@ -117,6 +118,7 @@ impl HostConnection for State {
 /// that the server is not left with more connections than the pool has.
 struct Busy {
     client: Option<Object>,
+    pulse: Arc<Pulse>,
     tls: MakeRustlsConnect,
 }
 
@@ -132,10 +134,14 @@ impl Busy {
         };
         let params: Vec<Box<dyn ToSql + Send + Sync>> =
             params.iter().map(parameter).collect::<Result<_, _>>()?;
-        let statement = client.prepare_cached(statement).await.map_err(|e| failed(&e))?;
-        let stream = client.query_raw(&statement, params).await.map_err(|e| failed(&e))?;
-        let rows: Vec<Row> =
-            stream.try_collect().await.map_err(|error| text(display_chain(&error)))?;
+        let hear = |error: &_| self.pulse.heard_in(error);
+        // That it was prepared before says nothing of now.
+        let statement = client.prepare_cached(statement).await.inspect_err(hear);
+        let statement = statement.map_err(|error| failed(&error))?;
+        let stream = client.query_raw(&statement, params).await.inspect_err(hear);
+        let rows = stream.map_err(|error| failed(&error))?.try_collect().await.inspect_err(hear);
+        let rows: Vec<Row> = rows.map_err(|error| text(display_chain(&error)))?;
+        self.pulse.heard();
         let columns = rows.first().map(columns).unwrap_or_default();
         let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
         Ok(RowSet { columns, rows })
