@@ -19,7 +19,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -136,22 +136,18 @@ impl Server {
     ) -> std::io::Result<()> {
         let listener = Listener::new(listener, Arc::clone(&self.connections))?;
         let graceful = GracefulShutdown::new();
-        let take = |accepted: Option<_>| {
-            if let Some((stream, connection)) = accepted {
-                Arc::clone(&self).take(stream, connection, &graceful, shutdown.clone());
-            }
+        let take = |stream, connection| {
+            Arc::clone(&self).take(stream, connection, &graceful, shutdown.clone());
         };
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => take(accepted),
-                () = shutdown.cancelled() => break,
-            }
+        let waiting = listener.take_until(&shutdown, take).await;
+        let deadline = tokio::time::Instant::now() + LAST_REQUEST + DRAIN_TIMEOUT;
+        if timeout_at(deadline, listener.close(waiting, take)).await.is_err() {
+            tracing::warn!("stopped with connections for which there was no room");
         }
-        let connections = listener.close(take).await;
         // Whoever uses a connection is told with the next answer that it was the last
         // one: closed between two requests, it would swallow the second.
-        let _ = timeout(LAST_REQUEST, connections.all_closed()).await;
-        if timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        let _ = timeout(LAST_REQUEST, self.connections.all_closed()).await;
+        if timeout_at(deadline, graceful.shutdown()).await.is_err() {
             tracing::warn!("stopped with requests in flight");
         }
         Ok(())

@@ -8,7 +8,9 @@ use std::time::Duration;
 use nix::sys::socket::sockopt::SndBuf;
 use nix::sys::socket::{Backlog, listen, setsockopt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::connections::{Connection, Connections};
 
@@ -21,6 +23,17 @@ const HANDSHAKE: Duration = Duration::from_millis(100);
 
 /// How long connections are taken at most after the end was decided.
 const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Connections that may wait for room after the end was decided, beyond the bound: so
+/// many files and sockets can be spared.
+const WAITING_ROOM: usize = 32;
+
+/// What came from the socket, and is not admitted yet.
+pub(crate) struct Accepted {
+    stream: TcpStream,
+    client: SocketAddr,
+    number: u64,
+}
 
 /// A listening socket, and the connections that came from it.
 pub(crate) struct Listener {
@@ -37,10 +50,41 @@ impl Listener {
         Ok(Self { socket, connections, accepted: AtomicU64::new(0) })
     }
 
-    /// The next connection; `None` after a failure that may pass.
-    pub(crate) async fn accept(&self) -> Option<(TcpStream, Connection)> {
+    /// Takes connections until the end. Returns the one that waits for room then: its
+    /// client takes it for made, and may have sent a request.
+    pub(crate) async fn take_until(
+        &self,
+        end: &CancellationToken,
+        take: impl Fn(TcpStream, Connection),
+    ) -> Option<Accepted> {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept() => accepted,
+                () = end.cancelled() => return None,
+            };
+            let Some(accepted) = accepted else {
+                continue;
+            };
+            tokio::select! {
+                connection = self.connections.admit(accepted.client, accepted.number) => {
+                    take(accepted.stream, connection);
+                }
+                () = end.cancelled() => return Some(accepted),
+            }
+        }
+    }
+
+    /// The next connection; `None` after a failure that may pass. None is lost when this
+    /// is not waited for.
+    async fn accept(&self) -> Option<Accepted> {
         match self.socket.accept().await {
-            Ok((stream, client)) => Some(self.admit(stream, client).await),
+            Ok((stream, client)) => {
+                // Responses are written at once; there is nothing to collect.
+                let _ = stream.set_nodelay(true);
+                let _ = setsockopt(&stream, SndBuf, &SEND_BUFFER);
+                let number = self.accepted.fetch_add(1, Ordering::Relaxed);
+                Some(Accepted { stream, client, number })
+            }
             Err(error) => {
                 tracing::warn!("accept: {error}");
                 // No file descriptors, most likely: requests in flight will free some.
@@ -50,16 +94,8 @@ impl Listener {
         }
     }
 
-    async fn admit(&self, stream: TcpStream, client: SocketAddr) -> (TcpStream, Connection) {
-        // Responses are written at once; there is nothing to collect.
-        let _ = stream.set_nodelay(true);
-        let _ = setsockopt(&stream, SndBuf, &SEND_BUFFER);
-        let number = self.accepted.fetch_add(1, Ordering::Relaxed);
-        (stream, self.connections.admit(client, number).await)
-    }
-
-    /// Takes the connections that are made already, and closes the socket. Returns the
-    /// connections that there are.
+    /// Takes the connections that are made already, `waiting` first, and closes the
+    /// socket. That does not wait until there is room for them.
     ///
     /// The system makes connections before they are accepted, and resets those that are
     /// not when the socket is closed. Their clients could not know whether the request
@@ -67,18 +103,35 @@ impl Listener {
     /// a second later, and are refused.
     pub(crate) async fn close(
         self,
-        mut take: impl FnMut(Option<(TcpStream, Connection)>),
-    ) -> Arc<Connections> {
+        waiting: Option<Accepted>,
+        take: impl Fn(TcpStream, Connection),
+    ) {
         if let Err(error) = ignore_new(&self.socket) {
             tracing::debug!("connections that are being made may be lost: {error}");
         }
-        let end = Instant::now() + LAST_CALL;
-        while Instant::now() < end
-            && let Ok(accepted) = timeout(HANDSHAKE, self.accept()).await
-        {
-            take(accepted);
-        }
-        self.connections
+        let connections = Arc::clone(&self.connections);
+        let (made, mut to_admit) = mpsc::channel(WAITING_ROOM);
+        // Nothing that was accepted is lost: the other side receives until this is over.
+        let accept = async move {
+            let end = Instant::now() + LAST_CALL;
+            if let Some(waiting) = waiting {
+                let _ = made.send(waiting).await;
+            }
+            while Instant::now() < end
+                && let Ok(accepted) = timeout(HANDSHAKE, self.accept()).await
+            {
+                if let Some(accepted) = accepted {
+                    let _ = made.send(accepted).await;
+                }
+            }
+            drop((self, made));
+        };
+        let admit = async {
+            while let Some(Accepted { stream, client, number }) = to_admit.recv().await {
+                take(stream, connections.admit(client, number).await);
+            }
+        };
+        tokio::join!(accept, admit);
     }
 }
 
@@ -112,9 +165,21 @@ fn ignore_new(_socket: &TcpListener) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    async fn assert_refused(address: SocketAddr) {
+        let late = TcpStream::connect(address).await;
+        assert_eq!(late.expect_err("refused").kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+
+    async fn assert_connected(stream: &mut TcpStream, client: &mut TcpStream) {
+        stream.write_all(b"a").await.expect("sent");
+        assert_eq!(client.read_u8().await.expect("received"), b'a');
+    }
 
     #[tokio::test]
     async fn what_was_connected_before_the_end_is_taken_and_what_comes_later_is_refused() {
@@ -125,16 +190,59 @@ mod tests {
         for _ in 0..5 {
             early.push(TcpStream::connect(address).await.expect("connected"));
         }
-        let mut taken = Vec::new();
-        let late = TcpStream::connect(address);
-        let close = listener.close(|accepted| taken.extend(accepted));
+        let taken = Mutex::new(Vec::new());
+        let close = listener.close(None, |stream, connection| {
+            taken.lock().expect("unpoisoned").push((stream, connection));
+        });
         // Polled first, so that it has begun to close.
-        let (_connections, late) = tokio::join!(biased; close, late);
-        assert_eq!(late.expect_err("refused").kind(), std::io::ErrorKind::ConnectionRefused);
+        tokio::join!(biased; close, assert_refused(address));
+        let mut taken = taken.into_inner().expect("unpoisoned");
         assert_eq!(taken.len(), early.len());
         for ((stream, _), client) in taken.iter_mut().zip(&mut early) {
-            stream.write_all(b"a").await.expect("sent");
-            assert_eq!(client.read_u8().await.expect("received"), b'a');
+            assert_connected(stream, client).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_room_at_the_end_gets_it() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = socket.local_addr().expect("an address");
+        let connections = Connections::new(1);
+        let listener = Listener::new(socket, Arc::clone(&connections)).expect("it listens");
+        let occupant = connections.admit(address, u64::MAX).await;
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(TcpStream::connect(address).await.expect("connected"));
+        }
+        let taken = Mutex::new(Vec::new());
+        let (end, over) = (CancellationToken::new(), CancellationToken::new());
+        let take = |stream, connection: Connection| {
+            taken.lock().expect("unpoisoned").push(stream);
+            drop(connection);
+        };
+        let serve = async {
+            let waiting = listener.take_until(&end, &take).await;
+            listener.close(waiting, &take).await;
+            over.cancel();
+        };
+        let occupied = async {
+            // The first client waits for room once this one is asked to make it.
+            occupant.has_to_close().await;
+            end.cancel();
+            let mut before_the_end = Vec::new();
+            while let Ok(client) = TcpStream::connect(address).await {
+                before_the_end.push(client);
+            }
+            assert!(taken.lock().expect("unpoisoned").is_empty() && !over.is_cancelled());
+            drop(occupant);
+            before_the_end
+        };
+        let ((), before_the_end) = tokio::join!(serve, occupied);
+        clients.extend(before_the_end);
+        let mut taken = taken.into_inner().expect("unpoisoned");
+        assert_eq!(taken.len(), clients.len());
+        for (stream, client) in taken.iter_mut().zip(&mut clients) {
+            assert_connected(stream, client).await;
         }
     }
 }
