@@ -153,14 +153,21 @@ proptest! {
 
 proptest! {
     #[test]
-    fn a_label_that_passes_can_be_seen_and_stored(label in "\\PC{0,4}|.{0,3}|[ \u{a0}\u{3000}a\n\u{0}\u{85}]{1,4}") {
+    fn a_label_that_passes_can_be_seen_and_stored(label in "\\PC{0,4}|.{0,3}|[ aZ9~\u{c0}\u{24f}\u{4e00}\u{9fff}]{1,4}|[ \u{a0}\u{3000}a\n\u{0}\u{85}]{1,4}") {
         let passes = text::check_label(&label).is_ok();
         let seen = label.chars().any(|c| !c.is_whitespace());
         let unseen = ['\u{ad}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{e0041}'];
         let clean = !label.contains(char::is_control) && !label.contains(unseen);
         let bare = label.chars().next().zip(label.chars().last());
         let bare = bare.is_some_and(|(a, z)| !a.is_whitespace() && !z.is_whitespace());
-        prop_assert_eq!(passes, seen && clean && bare, "{:?}", label);
+        prop_assert!(!passes || (seen && clean && bare), "{:?}", label);
+        // Unicode has more that can't be seen than the list above, and more comes with each
+        // version: what certainly can be seen passes.
+        let certain = |c: char| {
+            c.is_ascii_graphic() || matches!(c, ' ' | '\u{c0}'..='\u{24f}' | '\u{4e00}'..='\u{9fff}')
+        };
+        let shown = bare && label.chars().all(certain);
+        prop_assert!(passes || !shown, "{:?}", label);
     }
 
     #[test]
