@@ -279,7 +279,8 @@ mod tests {
             }
             done.send(()).expect("it still waits");
         };
-        let (result, ()) = tokio::join!(pulse.during(work), third_question);
+        let both = async { tokio::join!(pulse.during(work), third_question) };
+        let (result, ()) = timeout(PATIENCE, both).await.expect("asked three times");
         assert_eq!(result, Some(Ok(())));
         assert!(pulse.trusts(started));
     }
