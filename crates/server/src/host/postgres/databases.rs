@@ -132,6 +132,10 @@ impl Databases {
         if config.get_hosts().is_empty() {
             return Err(failed_to_connect("the connection string names no host".to_owned()));
         }
+        // It would be connected to in place of the host that is looked at here.
+        if !config.get_hostaddrs().is_empty() {
+            return Err(failed_to_connect("hostaddr is not supported".to_owned()));
+        }
         for (place, host) in config.get_hosts().iter().enumerate() {
             let PgHost::Tcp(host) = host else {
                 return Err(failed_to_connect("Unix sockets are not supported".to_owned()));

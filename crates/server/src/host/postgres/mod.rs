@@ -365,6 +365,8 @@ mod tests {
             &url.replace("127.0.0.1", "localhost"),
             "host=/tmp user=auth",
             "user=auth",
+            // The name is allowed, and the address is another machine's.
+            &format!("{url}?hostaddr=127.0.0.2"),
         ] {
             match state.open(other.to_owned()).await.expect("no trap") {
                 Err(Error::ConnectionFailed(reason)) => {
