@@ -1,13 +1,15 @@
-//! `docs/security.md` says what the sources say.
+//! `docs/security.md` and `docs/reliability.md` say what the sources say.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const DOCUMENT: &str = include_str!("../../docs/security.md");
 
+const RELIABILITY: &str = include_str!("../../docs/reliability.md");
+
 /// What stands between backquotes, outside of blocks of text.
-fn code_spans() -> Vec<&'static str> {
-    let lines = DOCUMENT.lines().scan(false, |in_block, line| {
+fn code_spans(document: &'static str) -> Vec<&'static str> {
+    let lines = document.lines().scan(false, |in_block, line| {
         *in_block ^= line.starts_with("```");
         Some(if *in_block { "" } else { line })
     });
@@ -40,10 +42,10 @@ fn has_test(file: &Path, name: &str) -> bool {
 }
 
 #[test]
-fn every_test_and_file_that_it_names_exists() {
+fn every_test_and_file_that_they_name_exists() {
     let mut tests = 0;
     let mut missing = Vec::new();
-    for span in code_spans() {
+    for span in [DOCUMENT, RELIABILITY].into_iter().flat_map(code_spans) {
         if let Some((name, test)) = span.split_once(".rs::") {
             tests += 1;
             if !has_test(&file(&format!("{name}.rs")), test) {
@@ -88,7 +90,7 @@ fn every_known_attack_is_in_it() {
     let of_source = attacks
         .lines()
         .filter_map(|line| line.strip_prefix("async fn ")?.strip_suffix("() {").map(str::to_owned));
-    let named: BTreeSet<&str> = code_spans()
+    let named: BTreeSet<&str> = code_spans(DOCUMENT)
         .into_iter()
         .filter_map(|span| span.strip_prefix("known_attacks.rs::"))
         .collect();
