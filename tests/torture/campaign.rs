@@ -48,7 +48,8 @@ pub(crate) struct Campaign {
     pub(crate) violations: Vec<String>,
 }
 
-/// Runs the schedule of a seed, of about this length, and checks what came of it.
+/// Runs the schedule of a seed for so long, to the end of a round, and checks what came of
+/// it.
 ///
 /// # Errors
 ///
@@ -57,8 +58,9 @@ pub(crate) struct Campaign {
 pub(crate) fn run(seed: u64, length: Duration) -> anyhow::Result<Verdict> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let interrupted = interrupts(&runtime)?;
-    let rounds = plan(seed, length);
-    println!("torture: {} rounds of faults, from seed {seed}", rounds.len());
+    // How long a round takes is an estimate.
+    let rounds = plan(seed, 2 * length);
+    println!("torture: {} minutes of faults, from seed {seed}", length.as_secs() / 60);
     let cluster = Cluster::start(runtime.handle())?;
     let mut campaign = Campaign {
         cluster,
@@ -68,7 +70,8 @@ pub(crate) fn run(seed: u64, length: Duration) -> anyhow::Result<Verdict> {
         interrupted,
         violations: Vec::new(),
     };
-    let verdict = campaign.trouble(&rounds, seed).and_then(|history| campaign.judge(&history));
+    let verdict =
+        campaign.trouble(&rounds, length, seed).and_then(|history| campaign.judge(&history));
     verdict.map_err(|error| {
         if campaign.interrupted.is_cancelled() {
             return error;
@@ -97,13 +100,18 @@ fn interrupts(runtime: &Runtime) -> anyhow::Result<CancellationToken> {
 impl Campaign {
     /// Lets the clients work and the faults happen. Afterwards all is in order again, and
     /// the clients have stopped.
-    fn trouble(&mut self, rounds: &[Round], seed: u64) -> anyhow::Result<History> {
+    fn trouble(
+        &mut self,
+        rounds: &[Round],
+        length: Duration,
+        seed: u64,
+    ) -> anyhow::Result<History> {
         let (stop, done) = (CancellationToken::new(), CancellationToken::new());
         let work = workload::run(self.cluster.addresses(), seed, stop.clone());
         let clients = self.runtime.spawn(work);
         let played = std::thread::scope(|scope| {
-            scope.spawn(|| self.tell_progress(rounds.len(), &done));
-            let played = self.warm_up().and_then(|()| self.play(rounds));
+            scope.spawn(|| self.tell_progress(&done));
+            let played = self.warm_up().and_then(|()| self.play(rounds, length));
             done.cancel();
             played
         });
@@ -128,10 +136,10 @@ impl Campaign {
         Ok(())
     }
 
-    /// The rounds, one after the other.
-    fn play(&self, rounds: &[Round]) -> anyhow::Result<()> {
+    /// The rounds, one after the other, until the time is over.
+    fn play(&self, rounds: &[Round], length: Duration) -> anyhow::Result<()> {
         let scene = Scene { cluster: &self.cluster, interrupted: &self.interrupted };
-        for round in rounds {
+        for round in rounds.iter().take_while(|_| self.started.elapsed() < length) {
             self.play_round(scene, round)?;
             scene.pause(round.quiet);
             ensure!(!self.interrupted.is_cancelled(), "interrupted");
@@ -175,7 +183,7 @@ impl Campaign {
         println!("{:>7.1} s  {text}", self.started.elapsed().as_secs_f64());
     }
 
-    fn tell_progress(&self, rounds: usize, done: &CancellationToken) {
+    fn tell_progress(&self, done: &CancellationToken) {
         let waited = async || timeout(PROGRESS, done.cancelled()).await;
         while self.runtime.block_on(waited()).is_err() {
             let counted = self.cluster.servers.database_url().ok().and_then(|url| {
@@ -187,7 +195,7 @@ impl Campaign {
             let events = counted.map_or("the database does not answer".to_owned(), |counts| {
                 format!("{} events, {} wait", counts.events, counts.waiting)
             });
-            self.say(&format!("-- {faults} faults of {rounds} rounds; {events}"));
+            self.say(&format!("-- {faults} faults; {events}"));
         }
     }
 }

@@ -88,6 +88,7 @@ impl<'a> Publisher<'a> {
 
     /// Whether the last message of a subject can be looked up: the NATS user may lack the
     /// right.
+    #[must_use]
     pub fn may_look(&self) -> bool {
         !self.link.is_refused(LAST_MESSAGE_API)
     }

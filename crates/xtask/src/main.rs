@@ -96,7 +96,7 @@ enum Command {
     /// the tables and the stream. Prints figures; with violations also their traces and
     /// where the logs are, and fails. The same seed makes the same schedule.
     Torture {
-        /// How long, about; a schedule is followed to its end
+        /// How long; the round in which that is over is played to its end
         #[arg(long, value_name = "N", default_value_t = 3,
               value_parser = clap::value_parser!(u64).range(1..=1440))]
         minutes: u64,

@@ -83,7 +83,11 @@ impl Api {
         let late = || Lost { unsent: false, why: format!("nothing after {patience:?}") };
         let answer = exchange.unwrap_or_else(|_| Err(late()));
         let (outcome, answer) = match answer {
-            Ok((status, etag, body)) => told(&operation, status, etag, body),
+            Ok((status, etag, body)) => {
+                // As behind a load balancer, which asks for readiness.
+                self.current += usize::from(status == 503);
+                told(&operation, status, etag, body)
+            }
             Err(lost) => {
                 self.current += usize::from(!is_hurried);
                 let answer = if lost.unsent { Answer::Unsent } else { Answer::Unknown };
