@@ -6,7 +6,6 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::Instant;
 
 use crate::lock;
-use crate::outbox::{self, Page, Pending};
 use crate::statement::within;
 
 /// How long after the last statement nobody else can hold the lock: half of what
@@ -48,109 +47,18 @@ impl Leader {
         let _ = within(lock::release(self.connection)).await;
     }
 
-    /// See [`outbox::pending`].
+    /// Runs a statement on the outbox, which may not take for ever.
     ///
     /// # Errors
     ///
-    /// A database error, with which the lock is lost, as with those of all that follow.
-    pub async fn pending(&mut self, from: i64, without: &[String]) -> sqlx::Result<Page> {
+    /// A database error, with which the lock is lost.
+    pub async fn ask<T>(
+        &mut self,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
         let asked = Instant::now();
-        let page = within(outbox::pending(&mut self.connection, from, without)).await;
-        self.confirm(asked, page)
-    }
-
-    /// See [`outbox::newest`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn newest(&mut self, from: i64, without: &[String]) -> sqlx::Result<Vec<Pending>> {
-        let asked = Instant::now();
-        let rows = within(outbox::newest(&mut self.connection, from, without)).await;
-        self.confirm(asked, rows)
-    }
-
-    /// See [`outbox::mark_published`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn mark_published(&mut self, rows: &[(i64, i64)]) -> sqlx::Result<()> {
-        let asked = Instant::now();
-        let marked = within(outbox::mark_published(&mut self.connection, rows)).await;
-        self.confirm(asked, marked)
-    }
-
-    /// See [`outbox::mark_failed`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn mark_failed(&mut self, rows: &[(i64, String)]) -> sqlx::Result<()> {
-        let asked = Instant::now();
-        let marked = within(outbox::mark_failed(&mut self.connection, rows)).await;
-        self.confirm(asked, marked)
-    }
-
-    /// See [`outbox::set_aside`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn set_aside(&mut self, rows: &[(i64, String)]) -> sqlx::Result<()> {
-        let asked = Instant::now();
-        let set = within(outbox::set_aside(&mut self.connection, rows)).await;
-        self.confirm(asked, set)
-    }
-
-    /// See [`outbox::lost`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn lost(&mut self, last_sequence: i64) -> sqlx::Result<Vec<i64>> {
-        let asked = Instant::now();
-        let ids = within(outbox::lost(&mut self.connection, last_sequence)).await;
-        self.confirm(asked, ids)
-    }
-
-    /// See [`outbox::rows`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn rows(&mut self, ids: &[i64]) -> sqlx::Result<Vec<(Pending, bool)>> {
-        let asked = Instant::now();
-        let rows = within(outbox::rows(&mut self.connection, ids)).await;
-        self.confirm(asked, rows)
-    }
-
-    /// See [`outbox::mark_restored`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn mark_restored(&mut self, rows: &[(i64, i64)]) -> sqlx::Result<()> {
-        let asked = Instant::now();
-        let marked = within(outbox::mark_restored(&mut self.connection, rows)).await;
-        self.confirm(asked, marked)
-    }
-
-    /// See [`outbox::take_back`].
-    ///
-    /// # Errors
-    ///
-    /// A database error.
-    pub async fn take_back(&mut self, ids: &[i64]) -> sqlx::Result<()> {
-        let asked = Instant::now();
-        let taken = within(outbox::take_back(&mut self.connection, ids)).await;
-        self.confirm(asked, taken)
-    }
-
-    fn confirm<T>(&mut self, asked: Instant, result: sqlx::Result<T>) -> sqlx::Result<T> {
-        if result.is_ok() {
-            self.confirmed = asked;
-        }
-        result
+        let answer = within(statement(&mut self.connection)).await?;
+        self.confirmed = asked;
+        Ok(answer)
     }
 }

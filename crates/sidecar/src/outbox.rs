@@ -175,18 +175,11 @@ pub async fn mark_published(
     connection: &mut PgConnection,
     rows: &[(i64, i64)],
 ) -> sqlx::Result<()> {
-    let (ids, sequences): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
-    sqlx::query(
-        "update outbox set published_at = now(), stream_seq = published.seq, last_error = null \
+    let statement = "update outbox set published_at = now(), stream_seq = published.seq, last_error = null \
          from unnest($1::bigint[], $2::bigint[]) as published (id, seq) \
          where outbox.id = published.id \
-           and outbox.published_at is null and outbox.set_aside_at is null",
-    )
-    .bind(ids)
-    .bind(sequences)
-    .execute(connection)
-    .await?;
-    Ok(())
+           and outbox.published_at is null and outbox.set_aside_at is null";
+    with_sequences(connection, statement, rows).await
 }
 
 /// Records that publishes failed, with the reasons, and will be tried again.
@@ -198,18 +191,10 @@ pub async fn mark_failed(
     connection: &mut PgConnection,
     rows: &[(i64, String)],
 ) -> sqlx::Result<()> {
-    let (ids, reasons): (Vec<i64>, Vec<&str>) =
-        rows.iter().map(|(id, text)| (*id, &**text)).unzip();
-    sqlx::query(
-        "update outbox set attempts = attempts + 1, last_error = failed.reason \
+    let statement = "update outbox set attempts = attempts + 1, last_error = failed.reason \
          from unnest($1::bigint[], $2::text[]) as failed (id, reason) \
-         where outbox.id = failed.id and outbox.published_at is null",
-    )
-    .bind(ids)
-    .bind(reasons)
-    .execute(connection)
-    .await?;
-    Ok(())
+         where outbox.id = failed.id and outbox.published_at is null";
+    with_reasons(connection, statement, rows).await
 }
 
 /// Gives rows up, with the reasons: no later try can change anything, until somebody
@@ -219,18 +204,31 @@ pub async fn mark_failed(
 ///
 /// A database error.
 pub async fn set_aside(connection: &mut PgConnection, rows: &[(i64, String)]) -> sqlx::Result<()> {
+    let statement = "update outbox set set_aside_at = now(), last_error = refused.reason \
+         from unnest($1::bigint[], $2::text[]) as refused (id, reason) \
+         where outbox.id = refused.id and outbox.published_at is null";
+    with_reasons(connection, statement, rows).await
+}
+
+/// Runs a statement that takes ids, and a sequence of the stream for each.
+async fn with_sequences(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    rows: &[(i64, i64)],
+) -> sqlx::Result<()> {
+    let (ids, sequences): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
+    sqlx::query(statement).bind(ids).bind(sequences).execute(connection).await.map(drop)
+}
+
+/// Runs a statement that takes ids, and a reason for each.
+async fn with_reasons(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    rows: &[(i64, String)],
+) -> sqlx::Result<()> {
     let (ids, reasons): (Vec<i64>, Vec<&str>) =
         rows.iter().map(|(id, text)| (*id, &**text)).unzip();
-    sqlx::query(
-        "update outbox set set_aside_at = now(), last_error = refused.reason \
-         from unnest($1::bigint[], $2::text[]) as refused (id, reason) \
-         where outbox.id = refused.id and outbox.published_at is null",
-    )
-    .bind(ids)
-    .bind(reasons)
-    .execute(connection)
-    .await?;
-    Ok(())
+    sqlx::query(statement).bind(ids).bind(reasons).execute(connection).await.map(drop)
 }
 
 /// The ids of the rows whose place is behind the end of the stream: JetStream has
@@ -278,17 +276,10 @@ pub async fn rows(
 ///
 /// A database error.
 pub async fn mark_restored(connection: &mut PgConnection, rows: &[(i64, i64)]) -> sqlx::Result<()> {
-    let (ids, sequences): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
-    sqlx::query(
-        "update outbox set stream_seq = restored.seq \
+    let statement = "update outbox set stream_seq = restored.seq \
          from unnest($1::bigint[], $2::bigint[]) as restored (id, seq) \
-         where outbox.id = restored.id and outbox.published_at is not null",
-    )
-    .bind(ids)
-    .bind(sequences)
-    .execute(connection)
-    .await?;
-    Ok(())
+         where outbox.id = restored.id and outbox.published_at is not null";
+    with_sequences(connection, statement, rows).await
 }
 
 /// Has rows wait again that were published once, and are not in the stream.

@@ -24,6 +24,7 @@ use crate::backoff::Backoff;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::nats::Nats;
+use crate::outbox;
 use crate::publish::Publisher;
 use crate::stream::{self, Link};
 
@@ -229,7 +230,9 @@ impl Relay {
         let last_sequence = stream.state.last_sequence;
         let mut publisher = Publisher::new(link, stream, &self.metrics);
         // Sequences are positive; a database holds them as signed numbers.
-        let lost = leader.lost(last_sequence.cast_signed()).await?;
+        let lost = leader
+            .ask(async |connection| outbox::lost(connection, last_sequence.cast_signed()).await)
+            .await?;
         if !lost.is_empty() {
             tracing::warn!(
                 "JetStream: the stream ends at {last_sequence} and has lost {} events that it had \
@@ -252,10 +255,16 @@ impl Relay {
         let (mut total, mut from) = (0, 0);
         while !stop.is_cancelled() {
             let without = cooling.entities();
-            let page = leader.pending(from, &without).await?;
+            let page = leader
+                .ask(async |connection| outbox::pending(connection, from, &without).await)
+                .await?;
             let mut rows = page.rows;
             if let Some(next) = page.next {
-                rows.extend(leader.newest(next, &without).await?);
+                rows.extend(
+                    leader
+                        .ask(async |connection| outbox::newest(connection, next, &without).await)
+                        .await?,
+                );
                 from = next;
             } else if rows.is_empty() {
                 return Ok(total);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Relay, RelayError};
 use crate::leader::{LEASE, Leader};
-use crate::outbox::Pending;
+use crate::outbox::{self, Pending};
 use crate::publish::{Fate, Publisher};
 
 /// Most events that are published before they are marked.
@@ -55,12 +55,18 @@ impl Relay {
                 tracing::info!("relay: {} of {all} lost events are back", all - lost.len());
             }
             let some = lost.len().min(AT_ONCE);
-            let rows = leader.rows(&lost[..some]).await?;
+            let rows = leader
+                .ask(async |connection| outbox::rows(connection, &lost[..some]).await)
+                .await?;
             let restored = self.restore_some(leader, publisher, rows).await?;
-            leader.mark_restored(&restored.stored).await?;
+            leader
+                .ask(async |connection| outbox::mark_restored(connection, &restored.stored).await)
+                .await?;
             self.metrics.lost.inc_by(restored.stored.len() as u64);
             if !restored.behind.is_empty() {
-                leader.take_back(&restored.behind).await?;
+                leader
+                    .ask(async |connection| outbox::take_back(connection, &restored.behind).await)
+                    .await?;
                 self.set_aside(leader, &restored.refused).await?;
             }
             if let Some(failure) = restored.failure {
@@ -129,8 +135,10 @@ impl Relay {
         leader: &mut Leader,
         first: u64,
     ) -> Result<RelayError, RelayError> {
-        let lost = leader.lost(first.cast_signed() - 1).await?;
-        leader.take_back(&lost).await?;
+        let lost = leader
+            .ask(async |connection| outbox::lost(connection, first.cast_signed() - 1).await)
+            .await?;
+        leader.ask(async |connection| outbox::take_back(connection, &lost).await).await?;
         tracing::warn!(
             "JetStream: the stream has lost {} events that it had acknowledged, from {first} on; \
              they are published again, behind newer ones",

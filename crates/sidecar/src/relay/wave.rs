@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cooling, Relay, RelayError, unacknowledged};
 use crate::leader::Leader;
-use crate::outbox::Pending;
+use crate::outbox::{self, Pending};
 use crate::publish::{Fate, Publisher};
 
 /// How long the rows of a batch are published before the outbox is looked at again: for
@@ -72,7 +72,7 @@ impl Relay {
         if rows.is_empty() {
             return Ok(());
         }
-        leader.set_aside(rows).await?;
+        leader.ask(async |connection| outbox::set_aside(connection, rows).await).await?;
         self.metrics.rows_set_aside.inc_by(rows.len() as u64);
         for (id, reason) in rows {
             tracing::error!(
@@ -141,12 +141,16 @@ impl Relay {
 
     /// Writes down what became of a wave.
     async fn note(&self, leader: &mut Leader, outcome: &Outcome) -> Result<(), RelayError> {
-        leader.mark_published(&outcome.stored).await?;
+        leader
+            .ask(async |connection| outbox::mark_published(connection, &outcome.stored).await)
+            .await?;
         self.metrics.published.inc_by(outcome.stored.len() as u64);
         self.set_aside(leader, &outcome.refused).await?;
         if !outcome.failed.is_empty() {
             self.metrics.publish_failures.inc_by(outcome.failed.len() as u64);
-            leader.mark_failed(&outcome.failed).await?;
+            leader
+                .ask(async |connection| outbox::mark_failed(connection, &outcome.failed).await)
+                .await?;
         }
         Ok(())
     }
