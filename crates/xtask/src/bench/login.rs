@@ -1,11 +1,11 @@
 //! `cargo xtask bench login`: how many logins a second there are, next to requests
 //! that need no hash.
 
-use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Client, WRONG_PASSWORD, name};
+use super::WRONG_PASSWORD;
+use super::caller::Caller;
 use crate::artifacts::Profile;
 use crate::subject::{PASSWORD, Subject};
 
@@ -18,7 +18,7 @@ pub fn run(profile: Profile, clients: u16, seconds: u64) -> anyhow::Result<()> {
     let service = Subject::start(profile, &[])?;
     service.create_users('c', clients.into())?;
     let callers = (0..clients)
-        .map(|number| Caller::log_in(service.client(), number))
+        .map(|number| Caller::log_in(service.client(), 'c', number))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let duration = Duration::from_secs(seconds);
     println!("{clients} clients, {seconds} seconds each");
@@ -37,32 +37,6 @@ pub fn run(profile: Profile, clients: u16, seconds: u64) -> anyhow::Result<()> {
     let throttled = |caller: &Caller| caller.login(PASSWORD, 429);
     print("POST /login, throttled", per_second(&callers, duration, throttled)?);
     Ok(())
-}
-
-/// A client that is logged in, as a user of its own, from an address of its own.
-struct Caller {
-    client: Client,
-    address: Ipv4Addr,
-    username: String,
-    token: String,
-}
-
-impl Caller {
-    fn log_in(client: Client, number: u16) -> anyhow::Result<Self> {
-        let [high, low] = number.to_be_bytes();
-        let address = Ipv4Addr::new(10, 0, high, low);
-        let username = name('c', number.into());
-        let token = client.login(address, &username, PASSWORD)?.token()?;
-        Ok(Self { client, address, username, token })
-    }
-
-    fn login(&self, password: &str, status: u16) -> anyhow::Result<()> {
-        self.client.login(self.address, &self.username, password)?.expect(status).map(drop)
-    }
-
-    fn me(&self) -> anyhow::Result<()> {
-        self.client.me(&self.token)?.expect(200).map(drop)
-    }
 }
 
 /// How many requests a second all callers together get answered.

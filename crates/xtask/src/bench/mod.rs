@@ -2,6 +2,7 @@
 //! differences within one run, since the figures of two machines don't compare.
 
 pub mod backlog;
+mod caller;
 pub mod login;
 mod sample;
 pub mod timing;

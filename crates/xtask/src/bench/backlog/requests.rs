@@ -1,17 +1,16 @@
 //! The requests of the turns.
 
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use anyhow::ensure;
 
 use super::Size;
+use crate::bench::caller::Caller;
 use crate::bench::sample::Sample;
-use crate::bench::{Client, name};
 use crate::subject::{PASSWORD, Subject};
 
 /// How many users take turns, in the turns and during the drain.
-const USERS: usize = 20;
+const USERS: u16 = 20;
 
 /// How many times as long half of the requests of a kind may take while rows wait. They
 /// should take as long; this is for the noise of a machine that does other things.
@@ -89,7 +88,7 @@ pub(super) struct Requests {
 impl Requests {
     pub(super) fn prepare(service: &Subject, size: Size) -> anyhow::Result<Self> {
         let log_in = |letter| {
-            service.create_users(letter, USERS)?;
+            service.create_users(letter, USERS.into())?;
             (0..USERS)
                 .map(|number| Caller::log_in(service.client(), letter, number))
                 .collect::<anyhow::Result<Vec<_>>>()
@@ -121,48 +120,18 @@ impl Requests {
 
     /// Writes the event of a user of whom none waits, unless the last one still does.
     pub(super) fn change_other(&self, number: usize) -> anyhow::Result<()> {
-        self.others[number % USERS].change(number)
+        self.others[number % self.others.len()].change(number)
     }
 
     fn send(&mut self, kind: usize) -> anyhow::Result<f64> {
         self.sent += 1;
-        let caller = &self.callers[self.sent / KINDS.len() % USERS];
+        let caller = &self.callers[self.sent / KINDS.len() % self.callers.len()];
         let started = Instant::now();
         match kind {
             CHANGE => caller.change(self.sent)?,
-            LOGIN => caller.login()?,
+            LOGIN => caller.login(PASSWORD, 200)?,
             _ => caller.me()?,
         }
         Ok(started.elapsed().as_secs_f64() * 1e3)
-    }
-}
-
-/// A client that is logged in, as a user of its own, from an address of its own.
-struct Caller {
-    client: Client,
-    address: Ipv4Addr,
-    username: String,
-    token: String,
-}
-
-impl Caller {
-    fn log_in(client: Client, letter: char, number: usize) -> anyhow::Result<Self> {
-        let address = Ipv4Addr::new(10, 0, 0, u8::try_from(number)?);
-        let username = name(letter, number);
-        let token = client.login(address, &username, PASSWORD)?.token()?;
-        Ok(Self { client, address, username, token })
-    }
-
-    fn me(&self) -> anyhow::Result<()> {
-        self.client.me(&self.token)?.expect(200).map(drop)
-    }
-
-    fn login(&self) -> anyhow::Result<()> {
-        self.client.login(self.address, &self.username, PASSWORD)?.expect(200).map(drop)
-    }
-
-    /// Another display name each time: the same one would be no event.
-    fn change(&self, number: usize) -> anyhow::Result<()> {
-        self.client.rename(&self.token, &format!("Name {number}"))?.expect(200).map(drop)
     }
 }
