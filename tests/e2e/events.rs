@@ -1,19 +1,13 @@
 //! From a request to a message of the stream, through the relay.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use edd_auth_sidecar::metrics::Metrics;
-use edd_auth_sidecar::nats::Nats;
-use edd_auth_sidecar::relay::Relay;
 use futures::StreamExt;
 use serde_json::{Value, json};
-use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{
-    Message, OwnNats, PASSWORD, Service, sidecar_process, sidecar_url, temporary_directory,
-};
+use crate::harness::{Message, OwnNats, PASSWORD, Service, sidecar_process, temporary_directory};
+use crate::publishing::relay;
 
 #[tokio::test]
 async fn a_login_arrives_within_a_second_as_documented() {
@@ -192,18 +186,6 @@ async fn the_stream_is_created_with_its_limits() {
     assert_eq!(config.max_age.as_secs(), 7 * 24 * 3600);
     assert_eq!(config.duplicate_window.as_secs(), 600);
     assert_eq!(config.storage, async_nats::jetstream::stream::StorageType::File);
-}
-
-/// A relay in this process.
-fn relay(service: &Service, nats: &OwnNats) -> Relay {
-    use std::str::FromStr;
-    Relay {
-        database: PgConnectOptions::from_str(&sidecar_url(&service.database_url)).expect("a URL"),
-        nats: Nats::new(&nats.url()).expect("a URL"),
-        program: "auth-sidecar",
-        metrics: Arc::new(Metrics::default()),
-        wake: Arc::default(),
-    }
 }
 
 #[tokio::test]

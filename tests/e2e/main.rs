@@ -27,6 +27,7 @@ mod outages;
 mod passwords;
 mod processes;
 mod protocol;
+mod publishing;
 mod readiness;
 mod reconcile;
 mod relay;

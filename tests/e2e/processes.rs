@@ -48,6 +48,18 @@ pub(crate) fn run(
     command.args(args).stdin(Stdio::null()).output().expect("it runs")
 }
 
+/// The same of the sidecar, and what it has to say: exit code, standard output, standard
+/// error.
+pub(crate) fn sidecar(
+    args: &[&str],
+    url: &str,
+    change: &[(&str, &str)],
+) -> (Option<i32>, String, String) {
+    let output = run(&Artifacts::paths().sidecar, args, url, change);
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
 #[test]
 fn a_missing_or_malformed_setting_stops_the_start_with_one_line_that_names_it() {
     let Artifacts { server, sidecar, .. } = Artifacts::paths();

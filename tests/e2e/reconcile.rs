@@ -4,20 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use xtask::artifacts::Artifacts;
 
 use crate::harness::{
-    Message, OwnNats, PASSWORD, Service, copy_database, eventually, sidecar_process, sidecar_url,
+    Message, OwnNats, PASSWORD, Service, copy_database, sidecar_process, sidecar_url,
     temporary_directory,
 };
-use crate::processes::run;
+use crate::processes::sidecar;
+use crate::publishing::{drained, public_id, rename};
 use crate::snapshot::Cache;
 
 /// Runs a command under a URL: exit code, standard output, standard error.
 fn command(url: &str, nats: &OwnNats, args: &[&str]) -> (Option<i32>, String, String) {
-    let output = run(&Artifacts::paths().sidecar, args, url, &[("NATS_URL", &nats.url())]);
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    sidecar(args, url, &[("NATS_URL", &nats.url())])
 }
 
 /// Publishes what waits.
@@ -44,18 +42,8 @@ fn assert_lines(report: &str, beginnings: &[&str]) {
     }
 }
 
-fn public_id(user: &Value) -> String {
-    user["public_id"].as_str().expect("an id").to_owned()
-}
-
 fn event_id(message: &Message) -> String {
     message.headers["Nats-Msg-Id"].clone()
-}
-
-async fn rename(service: &Service, admin: &str, public_id: &str, name: &str) {
-    let path = format!("/admin/users/{public_id}");
-    let change = json!({"display_name": name});
-    assert_eq!(service.patch(&path).bearer(admin).json(&change).send().await.status, 200);
 }
 
 /// The administrator, who logs in and of whom the stream hears.
@@ -258,22 +246,17 @@ async fn beside_a_relay_that_is_busy_nothing_is_found_and_nothing_is_done_twice(
         for _ in 0..6 {
             let (url, nats_url) = (sidecar_url(&service.database_url), nats.url());
             let output = tokio::task::spawn_blocking(move || {
-                let sidecar = Artifacts::paths().sidecar;
-                run(&sidecar, &["reconcile"], &url, &[("NATS_URL", &nats_url)])
+                sidecar(&["reconcile"], &url, &[("NATS_URL", &nats_url)])
             });
-            let output = output.await.expect("run");
-            let report = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert_eq!(output.status.code(), Some(0), "{report}");
+            let (code, report, _) = output.await.expect("run");
+            assert_eq!(code, Some(0), "{report}");
             for finding in ["lost:", "misplaced:", "unknown:", "repeated:"] {
                 assert!(!report.contains(finding), "{report}");
             }
         }
     };
     tokio::join!(changing, comparing);
-    eventually(async || {
-        (service.count("outbox where published_at is null").await == 0).then_some(())
-    })
-    .await;
+    drained(&service).await;
     let messages = nats.messages(1).await;
     let rows = usize::try_from(service.count("outbox").await).expect("few");
     assert_eq!(messages.len(), rows);

@@ -5,13 +5,10 @@ use nix::sys::signal::Signal;
 use crate::harness::{
     OwnNats, PATIENCE, Service, eventually, metric, sidecar_process, temporary_directory,
 };
+use crate::publishing::drained;
 
 async fn backlog(service: &Service) -> i64 {
     service.count("outbox where published_at is null").await
-}
-
-async fn drained(service: &Service) {
-    eventually(async || (backlog(service).await == 0).then_some(())).await;
 }
 
 #[tokio::test]

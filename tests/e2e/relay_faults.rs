@@ -9,36 +9,15 @@ use edd_auth_events::{Event, OutboxRow};
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::nats::Nats;
 use edd_auth_sidecar::publish::{Fate, Publisher};
-use edd_auth_sidecar::relay::Relay;
 use edd_auth_sidecar::stream::{self, Link};
 use edd_auth_sidecar::{lock, outbox, status};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-use sqlx::postgres::PgConnectOptions;
+use serde_json::json;
 
 use crate::harness::{
-    Message, OwnNats, PATIENCE, Service, eventually, metric, sidecar_process, sidecar_url,
-    temporary_directory,
+    Message, OwnNats, PATIENCE, Service, eventually, metric, sidecar_process, temporary_directory,
 };
-
-/// A relay in this process.
-fn relay(service: &Service, nats: &OwnNats) -> Relay {
-    use std::str::FromStr;
-    Relay {
-        database: PgConnectOptions::from_str(&sidecar_url(&service.database_url)).expect("a URL"),
-        nats: Nats::new(&nats.url()).expect("a URL"),
-        program: "auth-sidecar",
-        metrics: Arc::new(Metrics::default()),
-        wake: Arc::default(),
-    }
-}
-
-async fn drained(service: &Service) {
-    eventually(async || {
-        (service.count("outbox where published_at is null").await == 0).then_some(())
-    })
-    .await;
-}
+use crate::publishing::{drained, public_id, relay, rename};
 
 /// A stream with a setting of its own.
 async fn create_stream(nats: &OwnNats, config: Config) {
@@ -69,16 +48,6 @@ fn verbs<'a>(messages: &'a [Message], entity: &str) -> Vec<&'a str> {
         .iter()
         .filter_map(|message| message.subject.strip_prefix(&format!("auth.{entity}.")))
         .collect()
-}
-
-fn public_id(user: &Value) -> String {
-    user["public_id"].as_str().expect("an id").to_owned()
-}
-
-async fn rename(service: &Service, admin: &str, id: &str, display_name: &str) {
-    let change = json!({"display_name": display_name});
-    let path = format!("/admin/users/{id}");
-    assert_eq!(service.patch(&path).bearer(admin).json(&change).send().await.status, 200);
 }
 
 #[tokio::test]

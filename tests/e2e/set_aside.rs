@@ -2,19 +2,16 @@
 
 use serde_json::json;
 use sqlx::postgres::PgListener;
-use xtask::artifacts::Artifacts;
 
 use crate::harness::{
     OwnNats, Service, eventually, sidecar_process, sidecar_url, temporary_directory,
 };
-use crate::processes::run;
+use crate::processes;
+use crate::publishing::drained;
 
-/// Runs a command with the sidecar's role: exit code, standard output, standard error.
+/// Runs a command with the sidecar's role.
 fn sidecar(service: &Service, args: &[&str]) -> (Option<i32>, String, String) {
-    let url = sidecar_url(&service.database_url);
-    let output = run(&Artifacts::paths().sidecar, args, &url, &[]);
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    processes::sidecar(args, &sidecar_url(&service.database_url), &[])
 }
 
 /// Three rows that were set aside, and four that wait: two behind the first, one before the
@@ -160,10 +157,7 @@ async fn a_row_that_was_mended_is_published_and_what_is_behind_it_follows() {
     let (code, _, error) = sidecar(&service, &["requeue", "--all"]);
     assert_eq!(code, Some(0), "{error}");
     assert_eq!(service.patch(&path).bearer(&admin).json(&rename).send().await.status, 200);
-    eventually(async || {
-        (service.count("outbox where published_at is null").await == 0).then_some(())
-    })
-    .await;
+    drained(&service).await;
     let messages = nats.messages(3).await;
     let of_ada = messages.iter().filter(|message| message.subject.contains(&id));
     let subjects: Vec<&str> = of_ada.map(|message| message.subject.as_str()).collect();

@@ -8,9 +8,9 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    OwnNats, PASSWORD, PATIENCE, SERVICE_API_KEY, Service, eventually, sidecar_process,
-    temporary_directory,
+    OwnNats, PASSWORD, PATIENCE, SERVICE_API_KEY, Service, sidecar_process, temporary_directory,
 };
+use crate::publishing::drained;
 
 /// What a consumer has to do, and all of it: per entity the newest version, and
 /// for deleted ones that they are.
@@ -142,10 +142,7 @@ async fn loading_while_everything_changes_and_following_ends_with_exactly_the_ta
         }
     };
     tokio::join!(changing, loading);
-    eventually(async || {
-        (service.count("outbox where published_at is null").await == 0).then_some(())
-    })
-    .await;
+    drained(&service).await;
 
     let table = async |sql: &'static str| -> BTreeMap<String, Value> {
         let rows: Vec<(Value, Value)> =
@@ -190,17 +187,13 @@ async fn a_stream_that_was_made_anew_is_followed_from_its_start() {
         sidecar_process(directory.path(), "one", &service.database_url, &nats.url());
     let admin = service.login_admin().await;
     churn(&service, &admin, 0, 2).await;
-    let drained = async || {
-        let left = service.count("outbox where published_at is null").await;
-        (left == 0).then_some(())
-    };
-    eventually(drained).await;
+    drained(&service).await;
     nats.jetstream().await.delete_stream("AUTH").await.expect("deleted");
     let mut cache = Cache::default();
     let each = |row: &Value| cache.load("user_id", row);
     let position = load(&service, "/snapshot/users", "users", each).await;
     service.create_user(&admin, "after").await;
-    eventually(drained).await;
+    drained(&service).await;
     for (subject, payload) in events_after(&nats, position).await {
         if subject.starts_with("auth.user.") {
             cache.follow("user_id", subject.ends_with(".deleted"), &payload);
