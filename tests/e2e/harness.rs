@@ -651,34 +651,40 @@ impl OwnNats {
 
     /// Every message of the stream, once there are at least so many.
     pub(crate) async fn messages(&self, at_least: usize) -> Vec<Message> {
-        let jetstream = self.jetstream().await;
-        let stream = eventually(async || jetstream.get_stream("AUTH").await.ok()).await;
-        eventually(async || {
-            let mut stream = stream.clone();
-            let info = stream.info().await.ok()?;
-            (info.state.messages >= at_least as u64).then_some(())
-        })
-        .await;
-        let mut stream = stream.clone();
-        let count = stream.info().await.expect("the stream's state").state.messages;
-        let consumer: consumer::Consumer<pull::Config> = stream
-            .create_consumer(pull::Config {
-                deliver_policy: DeliverPolicy::All,
-                ack_policy: AckPolicy::None,
-                ..pull::Config::default()
-            })
-            .await
-            .expect("a consumer");
-        let count = usize::try_from(count).expect("fits");
-        let mut delivered = consumer.messages().await.expect("messages").take(count);
-        let mut messages = Vec::new();
-        while let Some(message) =
-            tokio::time::timeout(PATIENCE, delivered.next()).await.expect("in time")
-        {
-            messages.push(Message::from(message.expect("a message").message));
-        }
-        messages
+        messages(&self.jetstream().await, at_least).await
     }
+}
+
+/// Every message of the stream, once there are at least so many.
+pub(crate) async fn messages(jetstream: &jetstream::Context, at_least: usize) -> Vec<Message> {
+    let stream = eventually(async || jetstream.get_stream("AUTH").await.ok()).await;
+    eventually(async || {
+        let mut stream = stream.clone();
+        let info = stream.info().await.ok()?;
+        (info.state.messages >= at_least as u64).then_some(())
+    })
+    .await;
+    let mut stream = stream.clone();
+    let count = stream.info().await.expect("the stream's state").state.messages;
+    let consumer: consumer::Consumer<pull::Config> = eventually(async || {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            ..pull::Config::default()
+        };
+        // A cluster may have to elect a leader first.
+        stream.create_consumer(config).await.ok()
+    })
+    .await;
+    let count = usize::try_from(count).expect("fits");
+    let mut delivered = consumer.messages().await.expect("messages").take(count);
+    let mut messages = Vec::new();
+    while let Some(message) =
+        tokio::time::timeout(PATIENCE, delivered.next()).await.expect("in time")
+    {
+        messages.push(Message::from(message.expect("a message").message));
+    }
+    messages
 }
 
 /// An event as a consumer gets it.
@@ -712,7 +718,15 @@ pub(crate) fn temporary_directory() -> TempDir {
 }
 
 /// Waits for a condition, which is looked at again and again.
-pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(condition: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, condition).await
+}
+
+/// The same, for what takes its time.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let mut interval = tokio::time::interval(Duration::from_millis(20));
     let wait = async {
         loop {
@@ -722,7 +736,7 @@ pub(crate) async fn eventually<T>(mut condition: impl AsyncFnMut() -> Option<T>)
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.expect("what was waited for has happened")
+    tokio::time::timeout(patience, wait).await.expect("what was waited for has happened")
 }
 
 /// The value of a metric without labels, if the process answers.

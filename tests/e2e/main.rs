@@ -22,6 +22,7 @@ mod logout;
 mod me;
 mod meter;
 mod mutations;
+mod nats_cluster;
 mod operations;
 mod outages;
 mod passwords;

@@ -198,8 +198,7 @@ async fn without_a_certain_lock_nothing_is_published() {
 /// A connection of the relay's kind.
 async fn link(nats: &OwnNats) -> Link {
     let to = Nats::new(&nats.url()).expect("a URL");
-    let server = to.server();
-    Link::open(&to, server, "auth-sidecar", Arc::default()).await.expect("connected")
+    Link::open(&to, to.servers(), "auth-sidecar", Arc::default()).await.expect("connected")
 }
 
 /// Publishes what waits, and has PostgreSQL forget that, as when the relay is killed

@@ -24,8 +24,14 @@ pub struct NatsArgs {
     /// NATS, as nats://HOST:PORT, or tls://HOST:PORT, which encrypts and verifies
     /// certificate and host name; without it events wait in the outbox
     ///
-    /// A user and password, or a token, may stand before the host.
-    #[arg(long = "nats-url", env = "NATS_URL", value_name = "URL", hide_env_values = true)]
+    /// A user and password, or a token, may stand before the host. The servers of a cluster
+    /// are separated by commas; user and token of one of them count for all, and so does tls.
+    #[arg(
+        long = "nats-url",
+        env = "NATS_URL",
+        value_name = "URL[,URL...]",
+        hide_env_values = true
+    )]
     url: Option<String>,
     /// The credentials file of a NATS user (a .creds file: JWT and seed)
     #[arg(long = "nats-creds", env = "NATS_CREDS", value_name = "FILE", hide_env_values = true)]
@@ -96,13 +102,14 @@ impl NatsArgs {
 
 /// A NATS server, and how to be let in.
 pub struct Nats {
-    server: ServerAddr,
+    servers: Vec<ServerAddr>,
     login: Login,
     ca: Option<PathBuf>,
     identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// What is shown to the server.
+#[derive(PartialEq, Eq)]
 enum Login {
     None,
     Token(String),
@@ -112,20 +119,30 @@ enum Login {
 }
 
 impl Nats {
-    /// The server of a URL, without any files.
+    /// The servers of one or more URLs with commas between them, without any files.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`], for a URL that can't be understood.
-    pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let (server, login) = address(url)?;
-        Ok(Self { server, login, ca: None, identity: None })
+    /// [`ConfigError`], for a URL that can't be understood, or two with different users.
+    pub fn new(urls: &str) -> Result<Self, ConfigError> {
+        let (mut servers, mut login) = (Vec::new(), Login::None);
+        for url in urls.split(',') {
+            let (server, shown) = address(url.trim())?;
+            servers.push(server);
+            if login == Login::None {
+                login = shown;
+            } else if shown != Login::None && shown != login {
+                let problem = "has different users or tokens; one counts for all servers";
+                return Err(ConfigError::new(URL, problem));
+            }
+        }
+        Ok(Self { servers, login, ca: None, identity: None })
     }
 
-    /// Its address, without a user or a password.
+    /// Their addresses, without a user or a password. There is at least one.
     #[must_use]
-    pub fn server(&self) -> ServerAddr {
-        self.server.clone()
+    pub fn servers(&self) -> &[ServerAddr] {
+        &self.servers
     }
 
     /// How to connect, under the name of a program. TLS is required where anything
@@ -137,7 +154,8 @@ impl Nats {
     /// When the credentials can't be used, which [`NatsArgs::nats`] has refused.
     pub fn options(&self, program: &str) -> std::io::Result<ConnectOptions> {
         let mut options = ConnectOptions::new().name(program);
-        if self.server.tls_required() || self.ca.is_some() || self.identity.is_some() {
+        let tls = self.servers.iter().any(ServerAddr::tls_required);
+        if tls || self.ca.is_some() || self.identity.is_some() {
             // The list of a cluster's other servers comes before TLS, from whoever
             // has answered.
             options = options.require_tls(true).ignore_discovered_servers();
@@ -173,7 +191,11 @@ pub fn explain(reason: &str) -> String {
 /// The address, and what stands before its `@`. It is taken out of the address
 /// because the client logs that.
 fn address(url: &str) -> Result<(ServerAddr, Login), ConfigError> {
-    let malformed = || ConfigError::new(URL, "is not a URL like nats://user:password@host:4222");
+    let malformed = || {
+        let problem = "is not a URL like nats://user:password@host:4222, or several with commas \
+                       between them (in a password, a comma is %2C)";
+        ConfigError::new(URL, problem)
+    };
     let text = if url.contains("://") { url.to_owned() } else { format!("nats://{url}") };
     let mut url = Url::parse(&text)
         .ok()
@@ -244,6 +266,10 @@ mod tests {
         NatsArgs { url: Some(url.to_owned()), creds: none(), ca: none(), cert: none(), key: none() }
     }
 
+    fn addresses(nats: &Nats) -> Vec<&str> {
+        nats.servers().iter().map(ServerAddr::as_url_str).collect()
+    }
+
     fn refusal(args: NatsArgs) -> String {
         let error = args.nats().err().expect("refused").to_string();
         assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
@@ -272,7 +298,7 @@ mod tests {
             ("nats://u:p%3Aw@h:1", "nats://h:1", Some(("u", Some("p:w")))),
         ] {
             let nats = args(url).nats().expect("accepted").expect("one");
-            assert_eq!(nats.server().as_url_str(), server);
+            assert_eq!(addresses(&nats), [server]);
             let login = match &nats.login {
                 Login::Token(token) => Some((token.as_str(), None)),
                 Login::User(user, password) => Some((user.as_str(), Some(password.as_str()))),
@@ -284,6 +310,20 @@ mod tests {
             ["nats://hunter2@[", "http://hunter2@h", "nats://", "ws://hunter2@h", "nats://%ff@h"]
         {
             assert!(refusal(args(url)).starts_with("NATS_URL is not a URL"), "{url}");
+        }
+    }
+
+    #[test]
+    fn there_may_be_several_with_one_user() {
+        for urls in ["nats://t@a:1,b, nats://t@c", "a:1,t@b,c"] {
+            let nats = args(urls).nats().expect("accepted").expect("some");
+            assert_eq!(addresses(&nats), ["nats://a:1", "nats://b", "nats://c"]);
+            assert!(nats.login == Login::Token("t".into()), "{urls}");
+        }
+        let different = refusal(args("nats://u:hunter2@a,nats://u:other@b"));
+        assert!(different.starts_with("NATS_URL has different users"), "{different}");
+        for urls in ["a,", ",a", "nats://u:hunter2,@a", "a,http://hunter2@b"] {
+            assert!(refusal(args(urls)).starts_with("NATS_URL is not a URL"), "{urls}");
         }
     }
 

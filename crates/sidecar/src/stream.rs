@@ -67,14 +67,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects to a server.
+    /// Connects to one of these servers.
     ///
     /// # Errors
     ///
     /// When there is no connection, with the reason for a person.
     pub async fn open(
         nats: &Nats,
-        server: ServerAddr,
+        servers: &[ServerAddr],
         program: &str,
         metrics: Arc<Metrics>,
     ) -> anyhow::Result<Self> {
@@ -92,7 +92,7 @@ impl Link {
                 note(&event, &counted, &is_lost, &refusals);
                 std::future::ready(())
             });
-        let connected = options.connect(server).await;
+        let connected = options.connect(servers).await;
         let client = connected.map_err(|error| anyhow::anyhow!(explain(&error.to_string())))?;
         let servers = pin(&client).await?;
         tracing::info!("NATS: connected");

@@ -88,7 +88,7 @@ impl Relay {
     /// Runs until `shutdown`, then works off what is left of the backlog.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let mut backoff = Backoff::default();
-        let mut servers = Servers::new(self.nats.server());
+        let mut servers = Servers::new(self.nats.servers());
         let mut link = None;
         while !shutdown.is_cancelled() {
             let delay = match self.lead(&mut link, &mut servers, shutdown, &mut backoff).await {
@@ -128,7 +128,7 @@ impl Relay {
     async fn drain_before_exit(&self, servers: &mut Servers) {
         let mut backoff = Backoff::default();
         loop {
-            match self.once_through(servers.next()).await {
+            match self.once_through(&[servers.next()]).await {
                 Ok(_) | Err(RelayError::NotLeader) => return,
                 Err(error) => {
                     tracing::warn!("relay: {error}");
@@ -144,11 +144,11 @@ impl Relay {
     ///
     /// [`RelayError`]; what was published before it stays published.
     pub async fn once(&self) -> Result<usize, RelayError> {
-        self.once_through(self.nats.server()).await
+        self.once_through(self.nats.servers()).await
     }
 
-    async fn once_through(&self, server: ServerAddr) -> Result<usize, RelayError> {
-        let link = self.open(server).await?;
+    async fn once_through(&self, servers: &[ServerAddr]) -> Result<usize, RelayError> {
+        let link = self.open(servers).await?;
         let mut leader = self.elect().await?;
         let (never, mut cooling) = (CancellationToken::new(), Cooling::default());
         let published = async {
@@ -178,7 +178,7 @@ impl Relay {
         let ready = async {
             let link = match link {
                 Some(link) => link,
-                None => link.insert(self.open(servers.next()).await?),
+                None => link.insert(self.open(&[servers.next()]).await?),
             };
             Ok::<_, RelayError>((link, self.elect().await?))
         };
@@ -210,9 +210,9 @@ impl Relay {
         led
     }
 
-    async fn open(&self, server: ServerAddr) -> Result<Link, RelayError> {
+    async fn open(&self, servers: &[ServerAddr]) -> Result<Link, RelayError> {
         let metrics = Arc::clone(&self.metrics);
-        Link::open(&self.nats, server, self.program, metrics).await.map_err(RelayError::Nats)
+        Link::open(&self.nats, servers, self.program, metrics).await.map_err(RelayError::Nats)
     }
 
     async fn elect(&self) -> Result<Leader, RelayError> {
