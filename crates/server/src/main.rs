@@ -15,6 +15,7 @@ use edd_auth_server::host::Shared;
 use edd_auth_server::http::{Limits, Server};
 use edd_auth_server::manifest::Environment;
 use edd_auth_server::{component, host};
+use edd_auth_sidecar::causes::with_causes;
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::database_url::DatabaseUrl;
 use edd_auth_sidecar::log_service::LogService;
@@ -166,7 +167,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("auth-server: {error:#}");
+            eprintln!("auth-server: {}", with_causes(&error));
             // 2, as for a flag that is wrong: nothing was started.
             if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }

@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod backoff;
+pub mod causes;
 pub mod config;
 pub mod database_url;
 pub mod default_user;

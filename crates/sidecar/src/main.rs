@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use commands::import::Import;
 use commands::reconcile::{FindingsLeft, Reconcile};
 use commands::set_aside::{Drop, Requeue};
+use edd_auth_sidecar::causes::with_causes;
 use edd_auth_sidecar::config::{self, ConfigError, DefaultUser};
 use edd_auth_sidecar::log_service::LogService;
 use edd_auth_sidecar::metrics::{self, Metrics};
@@ -176,7 +177,7 @@ async fn main() -> ExitCode {
     match execute(cli.command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("auth-sidecar: {error:#}");
+            eprintln!("auth-sidecar: {}", with_causes(&error));
             // 2, as for a flag that is wrong: nothing was started.
             if error.is::<ConfigError>() {
                 ExitCode::from(2)

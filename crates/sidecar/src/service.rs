@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::causes::with_causes;
 use crate::config::DefaultUser;
 use crate::housekeeping::{self, Retention};
 use crate::log_service::{self, LogService, Pushers};
@@ -173,7 +174,7 @@ async fn prepare(database: &PgConnectOptions, user: &DefaultUser) -> anyhow::Res
             Err(error) if is_permanent(&error) => return Err(error),
             Err(error) => error,
         };
-        let reason = format!("{error:#}");
+        let reason = with_causes(&error);
         if backoff.is_news(&reason) {
             tracing::warn!("database: {reason}; trying again and again");
         }
