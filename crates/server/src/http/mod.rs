@@ -4,16 +4,17 @@
 //! is read whole before it is sent, so that a slow client holds a connection
 //! but never an instance. What one server takes on is in ADR 0016.
 
-use std::net::SocketAddr;
+mod problem;
+mod request;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use prometheus_client::registry::Registry;
@@ -27,16 +28,17 @@ use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 
+use self::problem::{
+    BODY_TIMED_OUT, BODY_UNREADABLE, FAILED, HEADER_NOT_TEXT, NO_HOST, OVERLOADED, Problem,
+    TIMED_OUT, last,
+};
+use self::request::{add_spin_headers, is_plain, read_body};
 use crate::admission::{Budget, Budgets, PROBES};
 use crate::component::TICK;
 use crate::connections::{Connection, Connections};
 use crate::host::{Shared, State};
 use crate::listener::Listener;
 use crate::metrics::{HasLevels, HttpMetrics, Level, Levels, Measured, Refusal, Values};
-
-/// Bytes of a body that are read. One more than the component accepts, so that
-/// it is the component that refuses, as it is on Spin.
-const BODY_BYTES: usize = 64 * 1024 + 1;
 
 /// Bytes of a head that are read; past it the answer is 431.
 const HEAD_BYTES: usize = 32 * 1024;
@@ -345,72 +347,6 @@ fn never(infallible: std::convert::Infallible) -> wasmtime_wasi_http::Error {
     match infallible {}
 }
 
-/// The body, as far as it is read, and whether that is all of it.
-async fn read_body(mut body: Incoming) -> Result<(Full<Bytes>, bool), hyper::Error> {
-    let mut bytes = BytesMut::new();
-    let mut whole = body.is_end_stream();
-    while bytes.len() < BODY_BYTES && !whole {
-        let Some(frame) = body.frame().await else {
-            whole = true;
-            break;
-        };
-        whole = body.is_end_stream();
-        if let Ok(data) = frame?.into_data() {
-            bytes.extend_from_slice(&data);
-        }
-    }
-    bytes.truncate(BODY_BYTES);
-    Ok((Full::new(bytes.freeze()), whole))
-}
-
-/// Says that the connection ends with this response. hyper closes one whose request was
-/// not read whole; a client that is not told may be sending the next there already.
-fn last(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-    set(response.headers_mut(), "connection", "close");
-    response
-}
-
-/// Adds what Spin adds (`crates/trigger-http/src/headers.rs`) for the route
-/// `/...`, behind whatever the client has sent under these names. Tells whether
-/// the request names one host, which HTTP/1.1 requires (RFC 9112, section 3.2).
-fn add_spin_headers(head: &mut hyper::http::request::Parts, client: SocketAddr) -> bool {
-    if head.headers.get_all(header::HOST).iter().nth(1).is_some() {
-        return false;
-    }
-    let host = match (head.uri.authority(), head.headers.get(header::HOST)) {
-        (Some(authority), _) => authority.to_string(),
-        (None, Some(host)) => match host.to_str() {
-            Ok(host) if host.parse::<hyper::http::uri::Authority>().is_ok() => host.to_owned(),
-            _ => return false,
-        },
-        (None, None) => return false,
-    };
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    for (name, value) in [
-        ("spin-path-info", head.uri.path().to_owned()),
-        ("spin-full-url", format!("http://{host}{target}")),
-        ("spin-matched-route", "/...".to_owned()),
-        ("spin-base-path", "/".to_owned()),
-        ("spin-raw-component-route", "/...".to_owned()),
-        ("spin-component-route", String::new()),
-        ("spin-client-addr", client.to_string()),
-    ] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            head.headers.append(HeaderName::from_static(name), value);
-        }
-    }
-    true
-}
-
-/// Whether a client's `X-Request-Id` is one that the component would echo.
-fn is_plain(id: &HeaderValue) -> bool {
-    (1..=128).contains(&id.len())
-        && id
-            .as_bytes()
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-}
-
 /// What the instance wrote to standard error becomes lines of this process's
 /// log. The component writes JSON; anything else is a panic's message.
 fn forward_log(log: &MemoryOutputPipe) {
@@ -429,103 +365,4 @@ fn forward_log(log: &MemoryOutputPipe) {
             text("message").unwrap_or_default()
         );
     }
-}
-
-/// A refusal that does not come from the component (RFC 9457).
-struct Problem {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
-    detail: &'static str,
-    retry_after: Option<&'static str>,
-}
-
-const NO_HOST: Problem = Problem {
-    status: StatusCode::BAD_REQUEST,
-    code: "host_missing",
-    title: "Host missing",
-    detail: "Send one Host header, with the name of this service.",
-    retry_after: None,
-};
-
-/// Spin answers such a request with 500, before the component sees it.
-const HEADER_NOT_TEXT: Problem = Problem {
-    status: StatusCode::BAD_REQUEST,
-    code: "header_not_text",
-    title: "Header not text",
-    detail: "Send headers whose values are UTF-8.",
-    retry_after: None,
-};
-
-const BODY_UNREADABLE: Problem = Problem {
-    status: StatusCode::BAD_REQUEST,
-    code: "body_unreadable",
-    title: "Body unreadable",
-    detail: "The body ended before it was complete.",
-    retry_after: None,
-};
-
-const BODY_TIMED_OUT: Problem = Problem {
-    status: StatusCode::REQUEST_TIMEOUT,
-    code: "body_timed_out",
-    title: "Body timed out",
-    detail: "The body took too long to arrive.",
-    retry_after: None,
-};
-
-const OVERLOADED: Problem = Problem {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    code: "overloaded",
-    title: "Overloaded",
-    detail: "Too many requests are being served; try again in a moment.",
-    retry_after: Some("1"),
-};
-
-const TIMED_OUT: Problem = Problem {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    code: "timed_out",
-    title: "Timed out",
-    detail: "The request took too long; try again in a moment.",
-    retry_after: Some("2"),
-};
-
-const FAILED: Problem = Problem {
-    status: StatusCode::INTERNAL_SERVER_ERROR,
-    code: "internal",
-    title: "Internal error",
-    detail: "Something went wrong here; the service's log knows more.",
-    retry_after: None,
-};
-
-impl Problem {
-    fn response(&self, request_id: Option<&HeaderValue>) -> Response<Full<Bytes>> {
-        let body = serde_json::json!({
-            "type": format!("urn:problem-type:edd-cloud-auth:{}", self.code),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-            "code": self.code,
-        });
-        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
-        set(headers, "content-type", "application/problem+json");
-        set(headers, "cache-control", "no-store");
-        set(headers, "x-content-type-options", "nosniff");
-        set(headers, "content-security-policy", "default-src 'none'; frame-ancestors 'none'");
-        set(headers, "referrer-policy", "no-referrer");
-        set(headers, "strict-transport-security", "max-age=31536000");
-        if let Some(seconds) = self.retry_after {
-            set(headers, "retry-after", seconds);
-        }
-        let own_id = || HeaderValue::try_from(uuid::Uuid::now_v7().to_string()).ok();
-        if let Some(id) = request_id.cloned().or_else(own_id) {
-            headers.insert("x-request-id", id);
-        }
-        response
-    }
-}
-
-fn set(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
-    headers.insert(name, HeaderValue::from_static(value));
 }
