@@ -19,10 +19,11 @@ const RIGHTS: &str = "least_privilege::";
 
 /// Tests of what comes with the schema, and is never run on an older one: the background
 /// tasks, which migrate first.
-const BACKGROUND: [&str; 11] = [
+const BACKGROUND: [&str; 12] = [
     "events::",
     "housekeeping::",
     "import::",
+    "nats_cluster::",
     "operations::",
     "processes::",
     "reconcile::",
