@@ -1,6 +1,7 @@
 //! A service of its own for each test: own database, own port.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -32,6 +33,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::Component;
 use xtask::artifacts::Artifacts;
+use xtask::process::answers_ok;
 use xtask::services::{Home, Nats};
 
 use crate::{contract, secrets};
@@ -65,6 +67,8 @@ pub(crate) struct Service {
     /// The owner's, for what a test does there itself.
     pub(crate) database_url: String,
     client: Client<HttpConnector, Full<Bytes>>,
+    /// The Spin that serves it, where that is asked for.
+    _spin: Option<xtask::process::Server>,
 }
 
 impl Service {
@@ -90,6 +94,9 @@ impl Service {
     }
 
     async fn serve(database_url: &str, variables: &[(&str, &str)], limits: Limits) -> Self {
+        if let Some(spin) = std::env::var_os(xtask::test::SPIN) {
+            return Self::serve_with_spin(&spin, database_url, variables);
+        }
         secrets::watch_log();
         let environment = environment(database_url, variables);
         let shared = Shared::new(environment, 4).expect("a host");
@@ -101,12 +108,31 @@ impl Service {
         Self::at(address, database_url)
     }
 
+    /// The same in a Spin, which has no limits to be set (`cargo xtask spin`).
+    fn serve_with_spin(spin: &OsStr, database_url: &str, values: &[(&str, &str)]) -> Self {
+        let address = format!("127.0.0.1:{}", xtask::process::free_port().expect("a port"));
+        let mut command = std::process::Command::new(spin);
+        command.args(["up", "--listen", &address]).current_dir(xtask::root());
+        for (name, value) in self::variables(database_url, values) {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+        let directory = temporary_directory();
+        let log = log_file(directory.path(), "spin");
+        let server = xtask::process::Server::start("spin", &mut command, &log, Signal::SIGTERM);
+        let mut server = server.expect("a Spin");
+        // It compiles the component, the first time.
+        let patience = Duration::from_mins(5);
+        server.wait_until(patience, || answers_ok(&address, "/healthz")).expect("ready");
+        Self { _spin: Some(server), ..Self::at(address, database_url) }
+    }
+
     /// One that runs as a process of its own. The URL is the owner's.
     pub(crate) fn at(address: String, database_url: &str) -> Self {
         Self {
             address,
             database_url: database_url.to_owned(),
             client: Client::builder(TokioExecutor::new()).build_http(),
+            _spin: None,
         }
     }
 
@@ -405,10 +431,15 @@ impl Reply {
 /// What the component gets to see: a database, with a role of its own, and values for
 /// some variables. The URL is the owner's.
 pub(crate) fn environment(database_url: &str, variables: &[(&str, &str)]) -> Environment {
+    Environment::new(&self::variables(database_url, variables)).expect("complete variables")
+}
+
+/// The variables of `spin.toml`, some of them with other values.
+fn variables(database_url: &str, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
     let url = url::Url::parse(database_url).expect("a URL");
     let host = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
     let component_url = as_role(database_url, roles().app());
-    let values: BTreeMap<String, String> = [
+    [
         ("database_url", component_url.as_str()),
         ("database_host", &host),
         ("jwt_secret", JWT_SECRET),
@@ -418,8 +449,7 @@ pub(crate) fn environment(database_url: &str, variables: &[(&str, &str)]) -> Env
     .iter()
     .chain(variables)
     .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-    .collect();
-    Environment::new(&values).expect("complete variables")
+    .collect()
 }
 
 /// The built component, compiled by `cargo xtask`.

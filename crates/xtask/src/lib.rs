@@ -13,6 +13,7 @@ pub mod process;
 pub mod proxy;
 pub mod secrets;
 pub mod services;
+pub mod spin;
 mod subject;
 pub mod test;
 pub mod torture;

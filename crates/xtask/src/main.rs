@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::artifacts::Profile;
 use xtask::{
-    artifacts, bench, check, fuzz, fuzz_api, install, interop, test, torture, up, upgrade,
+    artifacts, bench, check, fuzz, fuzz_api, install, interop, spin, test, torture, up, upgrade,
 };
 
 /// Build, run and test edd-cloud-auth.
@@ -45,6 +45,15 @@ enum Command {
         /// Arguments for `cargo test`
         #[arg(last = true)]
         args: Vec<String>,
+    },
+    /// Run the end-to-end tests with `spin up` in place of what auth-server has around the
+    /// component; needs `spin` in the PATH
+    ///
+    /// Leaves out the tests of bounds and of refusals that are those of auth-server.
+    Spin {
+        /// Names of tests, or parts of them: only these
+        #[arg(last = true)]
+        names: Vec<String>,
     },
     /// Run the end-to-end tests of the last two releases on the schema of this version,
     /// and those of this version on the schemas of theirs
@@ -190,7 +199,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}\n{}", built.server.display(), built.sidecar.display());
             Ok(())
         }
-        Command::Test { args } => test::run(&args),
+        Command::Test { args } => test::run(&args, None),
+        Command::Spin { names } => spin::run(&names),
         Command::Upgrade { from, names } => upgrade::run(&from, &names),
         Command::Check => check::run(),
         Command::Interop => interop::verify(),

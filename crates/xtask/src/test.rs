@@ -18,14 +18,19 @@ pub const LOGS: &str = "TEST_LOGS";
 /// where that is to be another version's.
 pub const MIGRATE_WITH: &str = "TEST_MIGRATE_WITH";
 
-/// Runs the tests; `args` go to `cargo test`. Then searches what their processes have
+/// The variable with a `spin` that serves the component in the end-to-end tests, in place
+/// of the host of `auth-server`.
+pub const SPIN: &str = "TEST_SPIN";
+
+/// Runs the tests; `args` go to `cargo test`. A `spin` serves the component in the
+/// end-to-end tests, if there is one. Then searches what their processes have
 /// logged for secrets.
 ///
 /// # Errors
 ///
 /// When something can't be installed, built or started, a test fails, or a secret
 /// is found.
-pub fn run(args: &[String]) -> anyhow::Result<()> {
+pub fn run(args: &[String], spin: Option<&Path>) -> anyhow::Result<()> {
     install::rust_target()?;
     install::servers(&[install::POSTGRESQL, install::NATS])?;
     artifacts::build()?;
@@ -40,13 +45,14 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     let logs = directory.path().join("logs");
     std::fs::create_dir(&logs)?;
     eprintln!("xtask: running the tests");
-    let tested = process::run_verbatim(
-        artifacts::cargo()
-            .args(["test", "--workspace"])
-            .args(args)
-            .env(DATABASE_URL, postgres.url_of("postgres"))
-            .env(LOGS, &logs),
-    );
+    let mut tests = artifacts::cargo();
+    tests
+        .args(["test", "--workspace"])
+        .args(args)
+        .env(DATABASE_URL, postgres.url_of("postgres"))
+        .env(LOGS, &logs)
+        .envs(spin.map(|spin| (SPIN, spin)));
+    let tested = process::run_verbatim(&mut tests);
     // What the tests have to say was said.
     search(&logs, &[postgres.password()]).and(tested)
 }
