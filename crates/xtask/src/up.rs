@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::process::{Server, answers_ok, free_port};
 use crate::services::{Durability, Home, Nats, Postgres, kept_secret};
@@ -240,9 +240,10 @@ fn curl_lines(addr: &str, setting: &Setting) -> String {
     )
 }
 
-/// Rings for each Ctrl-C and SIGTERM from now on, instead of ending the process.
+/// Rings for each Ctrl-C, SIGTERM and end of the terminal (SIGHUP) from now on, instead of
+/// ending the process.
 fn interrupts() -> anyhow::Result<mpsc::Receiver<()>> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for _ in signals.forever() {
@@ -252,4 +253,20 @@ fn interrupts() -> anyhow::Result<mpsc::Receiver<()>> {
         }
     });
     Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nothing_ends_it_before_what_it_has_started() {
+        let interrupts = interrupts().expect("handlers");
+        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            nix::sys::signal::raise(signal).expect("raised");
+            interrupts.recv_timeout(Duration::from_secs(10)).expect("noticed");
+        }
+    }
 }
