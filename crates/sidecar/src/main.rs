@@ -308,7 +308,6 @@ async fn watch(args: Watch) -> anyhow::Result<()> {
 /// Connects to NATS, or fails: nobody wants to wait at a prompt for ever.
 async fn connect(nats: &Nats) -> anyhow::Result<async_nats::Client> {
     let options = nats.options(PROGRAM)?.connection_timeout(NATS_TIMEOUT);
-    // Its text has the causes already, which `{:#}` would repeat.
     let connected = options.connect(nats.servers()).await;
     connected.map_err(|error| anyhow::anyhow!("NATS: {}", explain(&error.to_string())))
 }

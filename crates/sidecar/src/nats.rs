@@ -100,7 +100,7 @@ impl NatsArgs {
     }
 }
 
-/// A NATS server, and how to be let in.
+/// The servers of NATS, and how to be let in.
 pub struct Nats {
     servers: Vec<ServerAddr>,
     login: Login,
