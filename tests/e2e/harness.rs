@@ -612,7 +612,7 @@ pub(crate) async fn copy_database(url: &str) -> String {
 /// A nats-server of the test's own.
 pub(crate) struct OwnNats {
     directory: TempDir,
-    configuration: &'static str,
+    configuration: String,
     server: Option<Nats>,
 }
 
@@ -622,7 +622,8 @@ impl OwnNats {
     }
 
     /// With more lines of its configuration file.
-    pub(crate) fn with_configuration(configuration: &'static str) -> Self {
+    pub(crate) fn with_configuration(configuration: impl Into<String>) -> Self {
+        let configuration = configuration.into();
         let mut nats = Self { directory: temporary_directory(), configuration, server: None };
         nats.start_again();
         nats
@@ -645,7 +646,7 @@ impl OwnNats {
 
     /// On the same port, with the same streams.
     pub(crate) fn start_again(&mut self) {
-        let server = Nats::start_with(&self.home(), None, self.configuration);
+        let server = Nats::start_with(&self.home(), None, &self.configuration);
         self.server = Some(server.expect("a nats-server"));
     }
 

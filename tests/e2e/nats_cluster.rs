@@ -1,38 +1,39 @@
 //! Three nats-servers, of which one after the other is killed.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_nats::ServerAddr;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, StorageType};
 use futures::future::join_all;
-use nix::sys::signal::Signal;
-use tempfile::TempDir;
 use xtask::process::free_port;
-use xtask::services::{Home, Nats};
 
 use crate::harness::{
-    PATIENCE, Service, eventually, messages, metric, sidecar_process, temporary_directory, within,
+    OwnNats, PATIENCE, Service, eventually, messages, metric, sidecar_process, temporary_directory,
+    within,
 };
-use crate::publishing::{public_id, rename};
+use crate::publishing::{by_entity, drained_within, public_id, rename};
 
 const SIZE: usize = 3;
 
+/// The servers elect a leader within some 10 seconds (`minElectionTimeout` and
+/// `maxElectionTimeout` of nats-server), which may take more than one attempt.
+const ELECTIONS: Duration = PATIENCE.saturating_mul(3);
+
 /// A cluster, and the stream `AUTH` with a replica on each of its servers.
-struct Cluster {
-    directory: TempDir,
-    routes: [u16; SIZE],
-    servers: [Option<Nats>; SIZE],
-}
+struct Cluster([OwnNats; SIZE]);
 
 impl Cluster {
     async fn start() -> Self {
-        let routes = std::array::from_fn(|_| free_port().expect("a port"));
-        let mut cluster =
-            Self { directory: temporary_directory(), routes, servers: Default::default() };
-        for place in 0..SIZE {
-            cluster.start_again(place);
-        }
+        let ports: [u16; SIZE] = std::array::from_fn(|_| free_port().expect("a port"));
+        let routes = ports.map(|port| format!("nats://127.0.0.1:{port}"));
+        let cluster = Self(std::array::from_fn(|place| {
+            let (name, port) = (name(place), ports[place]);
+            OwnNats::with_configuration(format!(
+                "server_name: {name}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: {routes:?} }}\n"
+            ))
+        }));
         let jetstream = cluster.jetstream().await;
         // Soon forgotten ids, so that they don't do the relay's work.
         let config = Config {
@@ -48,41 +49,17 @@ impl Cluster {
         cluster
     }
 
-    fn start_again(&mut self, place: usize) {
-        let directory = self.directory.path().join(name(place));
-        std::fs::create_dir_all(&directory).expect("a directory");
-        let routes: Vec<String> =
-            self.routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let configuration = format!(
-            "server_name: {}\ncluster {{ name: test, listen: \"127.0.0.1:{}\", routes: {routes:?} }}\n",
-            name(place),
-            self.routes[place],
-        );
-        let home = Home::new(&directory).expect("a home");
-        let server = Nats::start_with(&home, None, &configuration).expect("a nats-server");
-        self.servers[place] = Some(server);
-    }
-
-    fn kill(&mut self, place: usize) {
-        let mut nats = self.servers[place].take().expect("running");
-        nats.server().signal(Signal::SIGKILL).expect("killed");
-        nats.server().wait(PATIENCE).expect("ended");
-    }
-
-    fn urls(&self) -> Vec<String> {
-        self.servers.iter().flatten().map(Nats::url).collect()
-    }
-
+    /// Through any of the servers, all of which have to run.
     async fn jetstream(&self) -> jetstream::Context {
-        let servers: Vec<async_nats::ServerAddr> =
-            self.urls().iter().map(|url| url.parse().expect("a URL")).collect();
-        jetstream::new(async_nats::connect(servers).await.expect("a connection"))
+        let servers = self.0.each_ref().map(|nats| nats.url().parse::<ServerAddr>());
+        let servers = servers.map(|server| server.expect("a URL"));
+        jetstream::new(async_nats::connect(&servers[..]).await.expect("a connection"))
     }
 
     /// The server that leads the stream, once the others have all that it has.
     async fn leader(&self) -> usize {
         let jetstream = self.jetstream().await;
-        let leader = within(3 * PATIENCE, async || {
+        let leader = within(ELECTIONS, async || {
             let stream = jetstream.get_stream("AUTH").await.ok()?;
             let cluster = stream.cached_info().cluster.clone()?;
             let current = cluster.replicas.iter().filter(|replica| replica.current).count();
@@ -102,14 +79,14 @@ async fn a_cluster_that_loses_its_leaders_has_every_event_once_and_in_order() {
     let service = Service::start().await;
     let mut cluster = Cluster::start().await;
     let directory = temporary_directory();
-    let url = cluster.urls()[0].clone();
+    let url = cluster.0[0].url();
     let (_sidecar, ops) = sidecar_process(directory.path(), "one", &service.database_url, &url);
     let admin = service.login_admin().await;
     let mut users = Vec::new();
     for name in ["ada", "bob", "cy", "dan"] {
         users.push(public_id(&service.create_user(&admin, name).await));
     }
-    all_published(&service).await;
+    drained_within(ELECTIONS, &service).await;
     for round in 0..3 {
         // Once the server that the relay knows from its configuration, too.
         let lost = if round == 0 { 0 } else { cluster.leader().await };
@@ -121,12 +98,12 @@ async fn a_cluster_that_loses_its_leaders_has_every_event_once_and_in_order() {
         // Much is on its way when it happens.
         let killed = async {
             sessions(&service, 500).await;
-            cluster.kill(lost);
+            cluster.0[lost].kill();
         };
         tokio::join!(changes, killed);
         // Two of three are enough.
-        all_published(&service).await;
-        cluster.start_again(lost);
+        drained_within(ELECTIONS, &service).await;
+        cluster.0[lost].start_again();
     }
     let wanted: Vec<(String, String)> =
         sqlx::query_as("select entity_id, event_id::text from outbox order by id")
@@ -162,22 +139,4 @@ async fn sessions(service: &Service, count: i32) {
     .execute(&mut service.database().await)
     .await
     .expect("inserted");
-}
-
-/// The servers elect a leader within some 10 seconds (`minElectionTimeout` and
-/// `maxElectionTimeout` of nats-server), which may take more than one attempt.
-async fn all_published(service: &Service) {
-    within(3 * PATIENCE, async || {
-        (service.count("outbox where published_at is null").await == 0).then_some(())
-    })
-    .await;
-}
-
-/// The events of each entity, in their order.
-fn by_entity(events: Vec<(String, String)>) -> BTreeMap<String, Vec<String>> {
-    let mut entities: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (entity, event) in events {
-        entities.entry(entity).or_default().push(event);
-    }
-    entities
 }

@@ -1,7 +1,9 @@
 //! A relay in the test's process, and the changes whose events it publishes.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edd_auth_sidecar::metrics::Metrics;
 use edd_auth_sidecar::nats::Nats;
@@ -9,7 +11,7 @@ use edd_auth_sidecar::relay::Relay;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::harness::{OwnNats, Service, eventually, sidecar_url};
+use crate::harness::{OwnNats, PATIENCE, Service, sidecar_url, within};
 
 /// A relay in this process.
 pub(crate) fn relay(service: &Service, nats: &OwnNats) -> Relay {
@@ -24,10 +26,26 @@ pub(crate) fn relay(service: &Service, nats: &OwnNats) -> Relay {
 
 /// Waits until every event is published and marked.
 pub(crate) async fn drained(service: &Service) {
-    eventually(async || {
+    drained_within(PATIENCE, service).await;
+}
+
+/// The same, for what takes its time.
+pub(crate) async fn drained_within(patience: Duration, service: &Service) {
+    within(patience, async || {
         (service.count("outbox where published_at is null").await == 0).then_some(())
     })
     .await;
+}
+
+/// The ids of the events of each entity, in their order, of pairs of entity and id.
+pub(crate) fn by_entity(
+    events: impl IntoIterator<Item = (String, String)>,
+) -> BTreeMap<String, Vec<String>> {
+    let mut entities: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (entity, event_id) in events {
+        entities.entry(entity).or_default().push(event_id);
+    }
+    entities
 }
 
 pub(crate) fn public_id(user: &Value) -> String {

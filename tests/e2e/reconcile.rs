@@ -10,7 +10,7 @@ use crate::harness::{
     temporary_directory,
 };
 use crate::processes::sidecar;
-use crate::publishing::{drained, public_id, rename};
+use crate::publishing::{by_entity, drained, public_id, rename};
 use crate::snapshot::Cache;
 
 /// Runs a command under a URL: exit code, standard output, standard error.
@@ -134,15 +134,13 @@ async fn what_a_killed_nats_server_has_lost_is_published_again_with_the_same_ids
     let ids = |messages: &[Message]| messages.iter().map(event_id).collect::<BTreeSet<_>>();
     assert_eq!(ids(&after), ids(&before));
     // Of each entity the same in the same order.
-    let by_entity = |messages: &[Message]| {
-        let mut entities: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for message in messages {
-            let entity = message.subject.rsplit_once('.').expect("a subject").0.to_owned();
-            entities.entry(entity).or_default().push(event_id(message));
-        }
-        entities
+    let order = |messages: &[Message]| {
+        by_entity(messages.iter().map(|message| {
+            let entity = message.subject.rsplit_once('.').expect("a subject").0;
+            (entity.to_owned(), event_id(message))
+        }))
     };
-    assert_eq!(by_entity(&after), by_entity(&before));
+    assert_eq!(order(&after), order(&before));
     assert_consumers_know_the_tables(&service, &nats).await;
     assert_lines(&reconcile(&service, &nats, &[], 0), &["all is well"]);
 }

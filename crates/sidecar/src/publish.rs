@@ -7,6 +7,7 @@ use async_nats::jetstream::{self, ErrorCode, stream};
 use edd_auth_events::{Event, Kind, STREAM};
 use tokio::time::Instant;
 
+use crate::causes::with_causes;
 use crate::metrics::Metrics;
 use crate::stream::{LAST_MESSAGE_API, Link, Stored, takes};
 
@@ -71,7 +72,8 @@ impl<'a> Publisher<'a> {
                     }
                     Ok(last) => last.map_or(0, |last| last.sequence),
                     Err(error) => {
-                        let reason = format!("the last message of the subject: {error:#}");
+                        let causes = with_causes(&error);
+                        let reason = format!("the last message of the subject: {causes}");
                         let is_answered = !self.may_look();
                         return Fate::Unknown { reason, is_answered };
                     }

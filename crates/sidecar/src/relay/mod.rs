@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::cooling::Cooling;
 use self::servers::Servers;
 use crate::backoff::Backoff;
+use crate::causes::with_causes;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::nats::Nats;
@@ -60,13 +61,13 @@ pub enum RelayError {
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
     /// There is no connection to NATS.
-    #[error("NATS: no connection: {0:#}")]
+    #[error("NATS: no connection: {}", with_causes(.0))]
     Nats(anyhow::Error),
     /// There is none any more, which the link has told.
     #[error("NATS: disconnected")]
     Disconnected,
     /// The stream is missing and could not be created.
-    #[error("stream: {0:#}")]
+    #[error("stream: {}", with_causes(.0))]
     Stream(anyhow::Error),
     /// Events were not acknowledged.
     #[error("events were not acknowledged: {reason}")]
